@@ -1,0 +1,115 @@
+//! Columns of trades that passed the kernel's checks.
+
+use std::marker::PhantomData;
+use std::ptr;
+
+use flowtape_sys as sys;
+
+use crate::error::Error;
+
+/// Checked columns of equal length, borrowed from the caller.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    raw: sys::FlowBatch,
+    columns: PhantomData<&'a [i64]>,
+}
+
+// SAFETY: a batch is a shared borrow of plain numbers.
+unsafe impl Send for Batch<'_> {}
+// SAFETY: as above; nothing in it can change.
+unsafe impl Sync for Batch<'_> {}
+
+/// Why columns are no batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadRow {
+    /// The columns differ in length.
+    Lengths,
+    /// The row whose value the kernel refuses, and its status.
+    Row(usize, Error),
+}
+
+impl<'a> Batch<'a> {
+    /// Checks columns: times, prices, quantities, and sides of +1 or -1.
+    ///
+    /// # Errors
+    /// [`BadRow`] names the first row that is refused.
+    pub fn new(
+        ts_us: &'a [i64],
+        price_ticks: &'a [i64],
+        qty_lots: &'a [i64],
+        side: &'a [i8],
+    ) -> Result<Self, BadRow> {
+        let count = ts_us.len();
+        if [price_ticks.len(), qty_lots.len(), side.len()] != [count; 3] {
+            return Err(BadRow::Lengths);
+        }
+        let mut raw = sys::FlowBatch {
+            ts_us: ts_us.as_ptr(),
+            price_ticks: price_ticks.as_ptr(),
+            qty_lots: qty_lots.as_ptr(),
+            side: side.as_ptr(),
+            count,
+            total_lots: 0,
+        };
+        let mut row = 0;
+        // SAFETY: the pointers are of slices of `count` elements that outlive the call.
+        let status = unsafe { sys::flow_check_batch(ptr::from_mut(&mut raw), &raw mut row) };
+        Error::check(status).map_err(|error| BadRow::Row(row, error))?;
+        Ok(Self {
+            raw,
+            columns: PhantomData,
+        })
+    }
+
+    /// Takes columns that passed [`Batch::new`] before, with the volume it found.
+    ///
+    /// Columns that changed since make wrong results, never wrong memory accesses.
+    #[must_use]
+    pub fn checked_before(
+        ts_us: &'a [i64],
+        price_ticks: &'a [i64],
+        qty_lots: &'a [i64],
+        side: &'a [i8],
+        total_lots: i64,
+    ) -> Self {
+        let count = ts_us
+            .len()
+            .min(price_ticks.len())
+            .min(qty_lots.len())
+            .min(side.len());
+        let raw = sys::FlowBatch {
+            ts_us: ts_us.as_ptr(),
+            price_ticks: price_ticks.as_ptr(),
+            qty_lots: qty_lots.as_ptr(),
+            side: side.as_ptr(),
+            count,
+            total_lots,
+        };
+        Self {
+            raw,
+            columns: PhantomData,
+        }
+    }
+
+    /// Volume of all trades in lots.
+    #[must_use]
+    pub fn total_lots(&self) -> i64 {
+        self.raw.total_lots
+    }
+
+    /// Number of trades.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.raw.count
+    }
+
+    /// Whether there are no trades.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.raw.count == 0
+    }
+
+    pub(crate) fn raw(&self) -> &sys::FlowBatch {
+        &self.raw
+    }
+}

@@ -1,0 +1,216 @@
+"""The engine: one instrument's inputs through the kernel to a strategy, a ledger and a view."""
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowtape._kernel import Batch
+from flowtape.stream.config import EngineConfig, atoms_per_ticklot, make_kernel
+from flowtape.stream.errors import FlowError
+from flowtape.stream.instrument import Instrument
+from flowtape.stream.ledger import Ledger, LedgerMark
+from flowtape.stream.ports import Clock, Event, Gap
+from flowtape.stream.records import (
+    BAR,
+    BUBBLE,
+    EQUITY,
+    FILL,
+    ORDER,
+    ORDER_EVENT,
+    PRINT,
+    PROFILE_ROW,
+    SNAPSHOT,
+)
+from flowtape.stream.strategy import Market, Orders, Strategy
+from flowtape.stream.view import BUBBLES_KEPT, PRINTS_KEPT, MarketView
+
+
+class Columns(Protocol):
+    """Equally long, contiguous columns of trades."""
+
+    @property
+    def ts_us(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def price_ticks(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def qty_lots(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def side(self) -> NDArray[np.int8]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A place in a session that an engine can go back to."""
+
+    input: int
+    state: bytes
+    ledger: LedgerMark
+    strategy: Strategy | None
+
+
+class StrategyError(FlowError):
+    """A strategy raised an exception."""
+
+
+class Engine:
+    """A synchronous fold of inputs; how they are cut into calls changes no result.
+
+    Not thread-safe but for `view`, which any thread may read.
+    """
+
+    def __init__(
+        self, instrument: Instrument, config: EngineConfig, strategy: Strategy | None = None
+    ) -> None:
+        if strategy is not None:
+            config = replace(config, decide=type(strategy).decide)
+        self.instrument = instrument
+        self.config = config
+        self.ledger = Ledger()
+        self.strategy = copy.deepcopy(strategy)
+        self.ended = False
+        self._kernel = make_kernel(instrument, config, BUBBLES_KEPT)
+        self.view = MarketView(
+            instrument,
+            config.bar_us,
+            self.snapshot,
+            atoms_per_ticklot=atoms_per_ticklot(instrument),
+            bars=self.ledger.bars,
+            orders=self._kernel.orders().view(ORDER),
+            read_profile=lambda: self._kernel.profile().view(PROFILE_ROW),
+        )
+        self._market = Market(instrument, self._kernel, self.ledger.bars)
+        self._orders = Orders(self._kernel, lambda: self._market.now_us)
+        self._fills_seen = 0
+        if self.strategy is not None:
+            self.strategy.on_start(self._market)
+
+    @property
+    def snapshot(self) -> np.void:
+        """The state as one record of `records.SNAPSHOT`."""
+        snapshot: np.void = self._kernel.snapshot().view(SNAPSHOT)[0]
+        return snapshot
+
+    def apply(self, trades: Columns) -> None:
+        """Apply trades in order, calling the strategy at its decision points.
+
+        Raises KernelError, with nothing applied, when a row is no valid trade, and StrategyError.
+        """
+        batch = Batch(trades.ts_us, trades.price_ticks, trades.qty_lots, trades.side)
+        first_input = int(self.snapshot["input"]) + 1
+        at, count = 0, len(batch)
+        while at < count:
+            at, decides = self._kernel.run(batch, at)
+            if decides:
+                self._decide()
+        self._collect(trades, first_input)
+
+    def apply_event(self, event: Event) -> None:
+        """Apply whatever a live source yields."""
+        if isinstance(event, Clock):
+            # A late statement says nothing new.
+            if event.ts_us >= int(self.snapshot["stream_us"]):
+                decides = self._kernel.clock(event.ts_us)
+                if decides:
+                    self._decide()
+        elif isinstance(event, Gap):
+            self._kernel.gap()
+            missing = event.to_id - event.from_id + 1
+            with self.view.lock:
+                self.view.notice = f"gap: {missing:,} trades missing ({event.reason})"
+        else:
+            self.apply(event)
+            return
+        self._collect(None, 0)
+
+    def end(self) -> None:
+        """End the stream: the open bar and bubble close."""
+        self._kernel.end()
+        self.ended = True
+        self._collect(None, 0)
+
+    def digest(self) -> str:
+        """Return the hex digest that names the results so far."""
+        return self.ledger.digest(self._kernel.save_state())
+
+    def checkpoint(self) -> Checkpoint:
+        """Return a place to come back to."""
+        return Checkpoint(
+            input=int(self.snapshot["input"]),
+            state=self._kernel.save_state(),
+            ledger=self.ledger.mark(),
+            strategy=copy.deepcopy(self.strategy),
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a checkpoint of this engine; the view starts a new epoch without bubbles."""
+        self._kernel.load_state(checkpoint.state)
+        self.ledger.restore(checkpoint.ledger)
+        self.strategy = copy.deepcopy(checkpoint.strategy)
+        self.ended = False
+        self._fills_seen = self.ledger.fills.head
+        view = self.view
+        with view.lock:
+            view.epoch += 1
+            view.notice = ""
+            for ring in (view.bubbles, view.prints, view.fills, view.equity):
+                ring.clear()
+            view.fills.append(self.ledger.fills.all())
+            view.equity.append(self.ledger.equity.all())
+            self._look()
+
+    def _decide(self) -> None:
+        if self.strategy is None:
+            return
+        self._keep_outputs()
+        self._market.refresh(self.ledger.fills.since(self._fills_seen))
+        self._fills_seen = self.ledger.fills.head
+        try:
+            self.strategy.on_decision(self._market, self._orders)
+        except FlowError:
+            raise
+        except Exception as error:
+            name = type(self.strategy).__name__
+            raise StrategyError(
+                f"strategy {name} failed at stream time {self._market.now_us} us: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _keep_outputs(self) -> None:
+        kernel, ledger = self._kernel, self.ledger
+        ledger.append("bars", kernel.take_bars().view(BAR))
+        ledger.append("fills", kernel.take_fills().view(FILL))
+        ledger.append("order_events", kernel.take_order_events().view(ORDER_EVENT))
+        ledger.append("equity", kernel.take_equity().view(EQUITY))
+
+    def _collect(self, trades: Columns | None, first_input: int) -> None:
+        self._keep_outputs()
+        bubbles, bubble_count = self._kernel.take_bubbles()
+        view, ledger = self.view, self.ledger
+        with view.lock:
+            kept = bubbles.view(BUBBLE)
+            view.bubbles.head += bubble_count - len(kept)
+            view.bubbles.append(kept)
+            view.fills.append(ledger.fills.since(view.fills.head))
+            view.equity.append(ledger.equity.since(view.equity.head))
+            if trades is not None:
+                view.prints.append(prints_of(trades, first_input))
+            self._look()
+
+    def _look(self) -> None:
+        view = self.view
+        view.snapshot = self.snapshot
+        view.orders = self._kernel.orders().view(ORDER)
+
+
+def prints_of(trades: Columns, first_input: int) -> NDArray[np.void]:
+    """Return the newest trades as records of `records.PRINT`, as many as a view keeps."""
+    count = len(trades.ts_us)
+    start = max(0, count - PRINTS_KEPT)
+    prints = np.zeros(count - start, PRINT)
+    prints["input"] = np.arange(first_input + start, first_input + count)
+    for name in ("ts_us", "price_ticks", "qty_lots", "side"):
+        prints[name] = getattr(trades, name)[start:]
+    return prints

@@ -1,0 +1,147 @@
+"""How a trading strategy talks to the engine.
+
+A strategy is called at decision points, which depend on the data alone, and sees the past only. It
+acts through `Orders`; what it asks for stands between two trades and reaches the venue after the
+session's latency. Its attributes are its state: the engine copies them when it sets a checkpoint.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowtape._kernel import Kernel
+from flowtape.stream.config import SECOND_US, Decide, money_decimals
+from flowtape.stream.decimals import parse_decimal
+from flowtape.stream.instrument import Instrument
+from flowtape.stream.records import FILL, ORDER, SNAPSHOT, Records, i128
+from flowtape.stream.trades import BUY, SELL
+from flowtape.stream.view import Series
+
+
+class Market:
+    """What a strategy may see at a decision point; everything lies at or before `now_us`.
+
+    Prices and quantities are integers in ticks and lots; `price` and `qty` make floats of them.
+    """
+
+    def __init__(self, instrument: Instrument, kernel: Kernel, bars: Series) -> None:
+        self.instrument = instrument
+        self._kernel = kernel
+        self._bars = bars
+        self._snapshot: np.void | None = None
+        self.new_fills: Records = np.zeros(0, FILL)
+        """Own fills since the last decision, records of `records.FILL`."""
+
+    def refresh(self, new_fills: Records) -> None:
+        """Move on to the next decision point; the engine calls this."""
+        self._snapshot = None
+        self.new_fills = new_fills
+
+    @property
+    def snapshot(self) -> np.void:
+        """The engine's state as one record of `records.SNAPSHOT`."""
+        if self._snapshot is None:
+            self._snapshot = self._kernel.snapshot().view(SNAPSHOT)[0]
+        return self._snapshot
+
+    @property
+    def bars(self) -> NDArray[np.void]:
+        """Closed bars, oldest first, records of `records.BAR`; read-only."""
+        bars = self._bars.all()
+        bars.flags.writeable = False
+        return bars
+
+    @property
+    def now_us(self) -> int:
+        """Stream time."""
+        return int(self.snapshot["stream_us"])
+
+    @property
+    def last_ticks(self) -> int:
+        """Price of the last trade."""
+        return int(self.snapshot["last_ticks"])
+
+    @property
+    def delta_lots(self) -> int:
+        """Volume bought minus volume sold by aggressors since the session began."""
+        return int(self.snapshot["buy_lots"]) - int(self.snapshot["sell_lots"])
+
+    @property
+    def position_lots(self) -> int:
+        """Own position; negative when short."""
+        return int(self.snapshot["position_lots"])
+
+    @property
+    def equity(self) -> float:
+        """Own equity in the quote asset."""
+        return i128(self.snapshot["equity_atoms"]) / 10.0 ** money_decimals(self.instrument)
+
+    def price(self, price_ticks: int) -> float:
+        """Return a price in the quote asset."""
+        return float(price_ticks) / 10.0**self.instrument.price_decimals
+
+    def qty(self, qty_lots: int) -> float:
+        """Return a quantity in the base asset."""
+        return float(qty_lots) / 10.0**self.instrument.qty_decimals
+
+    def lots(self, qty: str) -> int:
+        """Return the lots of a decimal quantity text; raises OffGridError."""
+        return parse_decimal(qty, self.instrument.qty_decimals)
+
+    def ticks(self, price: str) -> int:
+        """Return the ticks of a decimal price text; raises OffGridError."""
+        return parse_decimal(price, self.instrument.price_decimals)
+
+
+class Orders:
+    """What a strategy may ask for; every method takes effect after the session's latency."""
+
+    def __init__(self, kernel: Kernel, now_us: Callable[[], int]) -> None:
+        self._kernel = kernel
+        self._now_us = now_us
+
+    def buy(self, qty_lots: int, limit_ticks: int | None = None) -> int:
+        """Place a market order, or a limit order at `limit_ticks`, and return its id.
+
+        Raises KernelError with the status that names what is wrong.
+        """
+        return self._place(BUY, qty_lots, limit_ticks)
+
+    def sell(self, qty_lots: int, limit_ticks: int | None = None) -> int:
+        """Place a market order, or a limit order at `limit_ticks`, and return its id.
+
+        Raises KernelError with the status that names what is wrong.
+        """
+        return self._place(SELL, qty_lots, limit_ticks)
+
+    def cancel(self, order_id: int) -> None:
+        """Ask to cancel; trades until the request arrives may still fill the order.
+
+        Raises KernelError UNKNOWN_ORDER when it is not open.
+        """
+        self._kernel.cancel(self._now_us(), order_id)
+
+    def open(self) -> NDArray[np.void]:
+        """Return the open orders, oldest first, records of `records.ORDER`."""
+        return self._kernel.orders().view(ORDER)
+
+    def _place(self, side: int, qty_lots: int, limit_ticks: int | None) -> int:
+        if limit_ticks is None:
+            return self._kernel.place_market(self._now_us(), side, qty_lots)
+        return self._kernel.place_limit(self._now_us(), side, qty_lots, limit_ticks)
+
+
+class Strategy(ABC):
+    """Base of strategies: a dataclass whose fields are its parameters."""
+
+    decide: ClassVar[Decide] = Decide(grid_us=SECOND_US)
+
+    def on_start(self, market: Market) -> None:  # noqa: B027
+        """Prepare for an instrument; called once before the first trade."""
+
+    @abstractmethod
+    def on_decision(self, market: Market, orders: Orders) -> None:
+        """Look and act; called at each decision point."""
