@@ -46,9 +46,9 @@ class Ledger:
         return LedgerMark(heads, {kind: h.copy() for kind, h in self._hashes.items()})
 
     def restore(self, mark: "LedgerMark") -> None:
-        """Forget what came after a mark."""
+        """Go back, or forward again, to a mark of this ledger."""
         for kind in KINDS:
-            getattr(self, kind).truncate(mark.heads[kind])
+            getattr(self, kind).rewind(mark.heads[kind])
             self._hashes[kind] = mark.hashes[kind].copy()
 
 

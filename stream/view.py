@@ -85,9 +85,9 @@ class Series:
         """Return a view of every record; do not write to it."""
         return self._records[: self.head]
 
-    def truncate(self, head: int) -> None:
-        """Forget everything from record `head` on."""
-        self.head = min(self.head, head)
+    def rewind(self, head: int) -> None:
+        """Stand at record `head`; going forward again takes up records that were there before."""
+        self.head = head
 
 
 @dataclass(slots=True)

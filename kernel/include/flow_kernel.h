@@ -117,8 +117,8 @@ typedef struct flow_config {
     int64_t latency_us;          /* from command to its arrival at the venue, at least 0 */
     int64_t maker_fee_ppm;       /* -1,000,000 .. 1,000,000 */
     int64_t taker_fee_ppm;
-    int64_t atoms_per_ticklot;   /* a power of ten, at most 10^8 */
-    int64_t fee_unit_atoms;      /* fees are whole multiples of this, rounded up; at least 1 */
+    int64_t atoms_per_ticklot; /* a power of ten, at most 10^8 */
+    int64_t fee_unit_atoms;    /* fees are whole multiples of this, rounded up; at least 1 */
     flow_i128 initial_cash_atoms;
 } flow_config;
 
@@ -204,8 +204,8 @@ typedef struct flow_order {
     int64_t active_us; /* prints after this time may fill it */
     int64_t cancel_us; /* prints after this time may not; INT64_MAX: no cancel asked */
     int8_t side;
-    int8_t kind;    /* flow_order_kind */
-    int8_t stage;   /* flow_order_stage */
+    int8_t kind;  /* flow_order_kind */
+    int8_t stage; /* flow_order_stage */
     int8_t reserved[5];
 } flow_order;
 

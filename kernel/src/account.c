@@ -11,10 +11,7 @@ static int bit_length(u128 value)
     return low ? 64 - __builtin_clzll(low) : 0;
 }
 
-static u128 magnitude(i128 value)
-{
-    return value < 0 ? -(u128)value : (u128)value;
-}
+static u128 magnitude(i128 value) { return value < 0 ? -(u128)value : (u128)value; }
 
 i128 account_notional(const flow_kernel *kernel, int64_t price_ticks, int64_t qty_lots)
 {
@@ -24,8 +21,7 @@ i128 account_notional(const flow_kernel *kernel, int64_t price_ticks, int64_t qt
 /* Rounded up to whole fee units, so against the trader for fees and for rebates alike. */
 i128 account_fee(const flow_kernel *kernel, i128 notional_atoms, flow_role role)
 {
-    int64_t rate =
-        role == FLOW_MAKER ? kernel->config.maker_fee_ppm : kernel->config.taker_fee_ppm;
+    int64_t rate = role == FLOW_MAKER ? kernel->config.maker_fee_ppm : kernel->config.taker_fee_ppm;
     i128 unit = kernel->config.fee_unit_atoms;
     i128 divisor = unit * PPM;
     i128 size = rate < 0 ? -rate : rate;

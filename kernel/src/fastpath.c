@@ -7,7 +7,7 @@
 /* Consecutive prints of one price and side within a block. */
 typedef struct runs {
     size_t count;
-    uint32_t first[BLOCK_TRADES + 1];    /* row of the block each starts at, and the end */
+    uint32_t first[BLOCK_TRADES + 1];      /* row of the block each starts at, and the end */
     int64_t lots_before[BLOCK_TRADES + 1]; /* volume of the block before each, and in all */
 } runs;
 
@@ -64,8 +64,8 @@ static bool extend_bubble(flow_bubble *bubble, int64_t window_us, int64_t last_t
     return true;
 }
 
-/* Start a bubble with a whole run. Field by field: a struct copied as a whole would wait for its own
- * stores. */
+/* Start a bubble with a whole run. Field by field: a struct copied as a whole would wait for its
+ * own stores. */
 static inline void start_bubble(flow_bubble *bubble, uint64_t input, int64_t ts_us,
                                 int64_t last_ts_us, int64_t price_ticks, int64_t lots,
                                 uint32_t trades, int8_t side)
@@ -132,7 +132,8 @@ static void add_runs(flow_kernel *k, const flow_batch *b, size_t at, const runs 
                            ((uint64_t)(away < 0 ? -away : away) > band_ticks);
         if (start && t_last - t <= window_us) {
             start_bubble(++bubble, c->input + first + 1, t, t_last, p, q, end - first, s);
-        } else if (UNLIKELY(start || !extend_bubble(bubble, window_us, t_last, p, q, end - first))) {
+        } else if (UNLIKELY(start ||
+                            !extend_bubble(bubble, window_us, t_last, p, q, end - first))) {
             k->bubbles.tail = (size_t)(bubble - k->bubbles.items);
             add_one_by_one(k, b, at + first, at + end, c->input + first);
             bubble = k->bubbles.items + k->bubbles.tail;

@@ -111,15 +111,9 @@ static inline flow_i128 i128_pair(i128 value)
     return (flow_i128){.lo = (uint64_t)value, .hi = (int64_t)(value >> 64)};
 }
 
-static inline int64_t min_i64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+static inline int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static inline int64_t max_i64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
+static inline int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* The first point of the grid behind ts_us; NEVER_US without a grid. */
 static inline int64_t next_on_grid(int64_t ts_us, int64_t grid_us)

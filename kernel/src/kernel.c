@@ -173,8 +173,7 @@ void plan_next(flow_kernel *k)
     k->next_us = next;
     k->trigger_low = max_i64(c->low_ticks, k->match_low);
     k->trigger_high = min_i64(c->high_ticks, k->match_high);
-    if (c->bar.trade_count == 0 || c->bubble.trade_count == 0 ||
-        k->trigger_low > k->trigger_high)
+    if (c->bar.trade_count == 0 || c->bubble.trade_count == 0 || k->trigger_low > k->trigger_high)
         k->next_us = ALWAYS_US;
 }
 

@@ -74,8 +74,8 @@ static void bar_add(flow_kernel *kernel, const print *trade)
     bar->close_ticks = trade->price_ticks;
     *(trade->side > 0 ? &bar->buy_lots : &bar->sell_lots) += trade->qty_lots;
     bar->trade_count++;
-    bar->notional_ticklots = i128_pair(i128_of(bar->notional_ticklots) +
-                                       (i128)trade->price_ticks * trade->qty_lots);
+    bar->notional_ticklots =
+        i128_pair(i128_of(bar->notional_ticklots) + (i128)trade->price_ticks * trade->qty_lots);
 }
 
 void orderflow_add_to_bubble(flow_kernel *kernel, const print *trade)

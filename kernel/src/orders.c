@@ -102,8 +102,8 @@ void orders_expire(flow_kernel *kernel)
 /* Settle one print; the mark must already be its price. Returns whether anything filled. */
 bool orders_match(flow_kernel *kernel, const print *trade)
 {
-    if (kernel->core.stream_us < kernel->match_next_us &&
-        trade->price_ticks >= kernel->match_low && trade->price_ticks <= kernel->match_high)
+    if (kernel->core.stream_us < kernel->match_next_us && trade->price_ticks >= kernel->match_low &&
+        trade->price_ticks <= kernel->match_high)
         return false;
     int64_t budget = trade->qty_lots;
     size_t fills_before = kernel->fills.tail;

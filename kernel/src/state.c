@@ -49,15 +49,9 @@ static uint64_t get(reader *r)
     return word;
 }
 
-static void put_i64(writer *w, int64_t value)
-{
-    put(w, (uint64_t)value);
-}
+static void put_i64(writer *w, int64_t value) { put(w, (uint64_t)value); }
 
-static int64_t get_i64(reader *r)
-{
-    return (int64_t)get(r);
-}
+static int64_t get_i64(reader *r) { return (int64_t)get(r); }
 
 static void put_i128(writer *w, i128 value)
 {
@@ -189,9 +183,8 @@ static bool core_is_valid(const core *c, const flow_config *config)
     int64_t lots_max = INT64_MAX / 4;
     if (c->stream_us < 0 || c->stream_us > FLOW_TS_US_MAX || c->next_order_id < 1) return false;
     if (c->trade_count > c->input || c->bar.trade_count < 0) return false;
-    if (c->trade_count > 0 &&
-        (!price_is_valid(c->low_ticks) || !price_is_valid(c->high_ticks) ||
-         c->low_ticks > c->high_ticks || !price_is_valid(c->last_ticks)))
+    if (c->trade_count > 0 && (!price_is_valid(c->low_ticks) || !price_is_valid(c->high_ticks) ||
+                               c->low_ticks > c->high_ticks || !price_is_valid(c->last_ticks)))
         return false;
     if (c->closed_buy_lots < 0 || c->closed_sell_lots < 0 || c->bar.buy_lots < 0 ||
         c->bar.sell_lots < 0 || c->bubble.qty_lots < 0)

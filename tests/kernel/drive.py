@@ -4,9 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+
 from flowtape import _kernel
 from flowtape.stream import records
-
 from tests.kernel.reference import LIMIT, Config, Model
 
 Outputs = dict[str, list[tuple[Any, ...]]]

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.kernel import drive
 from tests.kernel.reference import LIMIT, MARKET, Config, Model
 

@@ -3,6 +3,7 @@
 //! All `unsafe` of the workspace lives here. A [`Batch`] is the proof that columns were checked; a
 //! [`Kernel`] owns one C handle; its outboxes are emptied into [`Outputs`] as they fill.
 
+pub mod archive_text;
 mod batch;
 mod error;
 mod kernel;

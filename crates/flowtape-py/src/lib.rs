@@ -1,6 +1,7 @@
 //! `flowtape._kernel`: the kernel for Python. Records cross as bytes; `flowtape.stream.records`
 //! holds their layouts.
 
+mod archive_text;
 mod batch;
 mod kernel;
 mod layout;
@@ -10,6 +11,8 @@ use pyo3::prelude::*;
 /// The native kernel of flowtape.
 #[pymodule]
 mod _kernel {
+    #[pymodule_export]
+    use super::archive_text::parse_archive_text;
     #[pymodule_export]
     use super::batch::Batch;
     #[pymodule_export]

@@ -9,6 +9,7 @@ __all__ = [
     "STATUS_NAMES",
     "Batch",
     "Kernel",
+    "parse_archive_text",
     "record_layouts",
 ]
 
@@ -67,4 +68,20 @@ class Kernel:
     def save_state(self) -> bytes: ...
     def load_state(self, state: bytes) -> None: ...
 
+def parse_archive_text(
+    text: bytes, layout: str, price_decimals: int, qty_decimals: int
+) -> tuple[
+    tuple[
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.int8],
+    ],
+    int,
+    int,
+    int,
+]: ...
 def record_layouts() -> dict[str, tuple[int, dict[str, int]]]: ...

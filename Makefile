@@ -1,0 +1,77 @@
+# `make` or `make help` lists the targets. Each one sets up what it needs by itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+NATIVE := $(shell find kernel crates -name '*.[ch]' -o -name '*.rs' -o -name 'Cargo.toml') Cargo.lock
+C_FILES := $(shell find kernel -name '*.[ch]')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-deep lint fmt bench docs clean browser
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "flowtape needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@command -v cargo >/dev/null || \
+		{ echo "flowtape needs a Rust toolchain (cargo): see https://rustup.rs"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml $(NATIVE)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.dev ## make .venv with flowtape and its development tools in it
+
+demo: $(VENV)/.installed ## watch the bundled tape in a browser
+	$(BIN)/flowtape demo
+
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	command -v google-chrome >/dev/null || test -n "$$FLOWTAPE_CHROMIUM" || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	else \
+		echo "no Chromium found: the browser tests are skipped (install the package chromium)"; \
+	fi
+
+test: $(VENV)/.dev browser ## run the tests: Python, C kernel under sanitizers, Rust, browser
+	cargo test --quiet --workspace --exclude flowtape-py
+	$(PYTEST) -m 'not deep'
+
+test-deep: $(VENV)/.dev browser ## run the slow checks too
+	HYPOTHESIS_PROFILE=deep $(PYTEST) --timeout 1800
+
+lint: $(VENV)/.dev ## check style and types: ruff, mypy, clippy, rustfmt, clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+
+fmt: $(VENV)/.dev ## format all code
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+	cargo fmt
+	$(BIN)/clang-format -i $(C_FILES)
+
+bench: $(VENV)/.dev browser ## measure the bars of benchmarks/README.md, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev ## run the examples in README.md and docs/
+	$(PYTEST) tests/docs
+
+clean: ## remove everything that can be made again
+	rm -rf $(VENV) target build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -f crates/flowtape-py/python/flowtape/_kernel*.so

@@ -1,0 +1,161 @@
+"""What several commands share: where things lie, times, tapes, screens, progress."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowtape.stream.errors import InputError
+
+if TYPE_CHECKING:
+    from flowtape.dashboards.screens import Feed
+    from flowtape.replay.tapes import Tape
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar="FLOWTAPE_HOME",
+        help="Folder for tapes and recordings.",
+        show_default=False,
+    ),
+]
+Tapes = Annotated[
+    Path | None, typer.Option("--tapes", help="Folder of the tapes.", show_default=False)
+]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the dashboard.")]
+StrategyName = Annotated[
+    str | None,
+    typer.Option("--strategy", help="package.module:Class or path/file.py:Class."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A parameter of the strategy, as key=value.", show_default=False),
+]
+Latency = Annotated[str, typer.Option("--latency", help="From command to venue, such as 20ms.")]
+Cash = Annotated[str, typer.Option("--cash", help="Paper money in the quote asset.")]
+MakerFee = Annotated[int, typer.Option("--maker-fee-ppm", help="Maker fee, parts per million.")]
+TakerFee = Annotated[int, typer.Option("--taker-fee-ppm", help="Taker fee, parts per million.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
+_UNIT_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+
+
+def home_dir(option: Path | None = None) -> Path:
+    """Return where a person's data lies: `--home`, FLOWTAPE_HOME or the system's data folder."""
+    import platformdirs
+
+    if option is not None:
+        return option
+    named = os.environ.get("FLOWTAPE_HOME")
+    return Path(named) if named else platformdirs.user_data_path("flowtape")
+
+
+def tapes_dir(option: Path | None = None, home: Path | None = None) -> Path:
+    """Return the folder of the tapes: `--tapes`, or `tapes` in the home folder."""
+    return option if option is not None else home_dir(home) / "tapes"
+
+
+def parse_time_us(text: str, name: str) -> int:
+    """Return a UTC time such as `2026-01-01` or `2026-01-01T12:30:05` in microseconds."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{name} must be a UTC time such as 2026-01-01T12:30, was {text!r}"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def parse_span_us(text: str, name: str) -> int:
+    """Return a span such as `250us`, `20ms`, `30s`, `5m` or `1h` in microseconds."""
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise InputError(f"{name} must be a span such as 20ms or 30s, was {text!r}")
+    return round(float(match.group(1)) * _UNIT_US[match.group(2)])
+
+
+def open_tape(
+    ref: str, tapes: Path, start_us: int | None = None, end_us: int | None = None
+) -> "Tape":
+    """Open a tape by symbol, by path, or by the folder of a recording, which is sealed first."""
+    from flowtape.replay.recorder import seal
+    from flowtape.replay.tapes import TapeStore
+
+    folder = Path(ref)
+    if folder.is_dir():
+        sealed = seal(folder)
+        if sealed is not None and sealed.torn_bytes:
+            typer.echo(
+                f"{folder} was not closed: {sealed.trade_count:,} trades kept, "
+                f"{sealed.torn_bytes:,} bytes of a torn end cut",
+                err=True,
+            )
+        symbols = sorted(folder.glob("venue=*/market=*/symbol=*"))
+        if len(symbols) == 1:
+            return TapeStore(folder).open(symbols[0], start_us, end_us)
+    return TapeStore(tapes).open(ref, start_us, end_us)
+
+
+@contextlib.contextmanager
+def progress(label: str, total: int, *, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+    """Give a function that takes how much is done; draws a bar when stderr is a terminal."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda _done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+async def until_stopped(work: Awaitable[None] | None = None) -> None:
+    """Wait for SIGINT or SIGTERM, or until `work` is done; `work` is cancelled by a signal."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait())]
+    if work is not None:
+        tasks.append(asyncio.ensure_future(work))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def show(feeds: "Sequence[Feed]", port: int, work: Awaitable[None] | None = None) -> None:
+    """Serve a dashboard until a signal, or until `work` is done."""
+    from flowtape.dashboards.server import serve
+
+    def tell(link: str) -> None:
+        typer.echo(f"open {link}  (for one browser; the next link follows)")
+
+    server = await serve(feeds, port=port, on_link=tell)
+    typer.echo(f"flowtape is showing {', '.join(view.instrument.symbol for view, _ in feeds)}")
+    tell(server.url)
+    typer.echo("stop with Ctrl-C")
+    try:
+        await until_stopped(work)
+    finally:
+        await server.stop()

@@ -1,0 +1,183 @@
+"""A tape through a strategy at full speed, and the files that come out of it."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from flowtape.replay.metrics import Metrics, measure
+from flowtape.replay.track import Rows, Track
+from flowtape.stream.config import EngineConfig, money_decimals
+from flowtape.stream.decimals import format_decimal
+from flowtape.stream.engine import Engine
+from flowtape.stream.errors import InputError
+from flowtape.stream.instrument import Instrument
+from flowtape.stream.ledger import Ledger
+from flowtape.stream.loading import parameters_of
+from flowtape.stream.records import MAKER, i128
+from flowtape.stream.strategy import Strategy
+
+EQUITY_GRID_US = 60_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A finished session.
+
+    Attributes:
+        strategy: name of the strategy's class.
+        parameters: its parameters by name.
+        trade_count: trades of the tape.
+        start_us: stream time of the first trade.
+        end_us: stream time of the last.
+        digest: hex digest of all results; equal sessions have equal ones.
+    """
+
+    instrument: Instrument
+    config: EngineConfig
+    strategy: str
+    parameters: dict[str, object]
+    trade_count: int
+    start_us: int
+    end_us: int
+    ledger: Ledger
+    snapshot: np.void
+    metrics: Metrics
+    digest: str
+
+
+def backtest(
+    instrument: Instrument,
+    tape: Rows,
+    strategy: Strategy,
+    config: EngineConfig,
+    tick: Callable[[int], None] | None = None,
+) -> Result:
+    """Run a strategy over a tape; `tick` is called with the rows done after each slice."""
+    track = Track(Engine(instrument, config, strategy), tape, seekable=False)
+    track.advance(track.row_count, tick)
+    return result_of(track)
+
+
+def result_of(track: Track) -> Result:
+    """Return the result of a track whose stream has ended."""
+    engine = track.engine
+    strategy = engine.strategy
+    if not engine.ended or strategy is None:
+        raise InputError("only a finished session with a strategy has a result")
+    return Result(
+        instrument=engine.instrument,
+        config=engine.config,
+        strategy=type(strategy).__name__,
+        parameters=parameters_of(strategy),
+        trade_count=track.row_count,
+        start_us=track.time_of(0),
+        end_us=track.time_of(track.row_count - 1),
+        ledger=engine.ledger,
+        snapshot=engine.snapshot,
+        metrics=measure(engine.instrument, engine.config, engine.ledger, engine.snapshot),
+        digest=engine.digest(),
+    )
+
+
+def metrics_json(result: Result) -> str:
+    """Return `metrics.json`: what was run, its metrics and its digest."""
+    return json.dumps(
+        {
+            "symbol": result.instrument.symbol,
+            "market": result.instrument.market,
+            "strategy": result.strategy,
+            "parameters": result.parameters,
+            "trade_count": result.trade_count,
+            "start_us": result.start_us,
+            "end_us": result.end_us,
+            "latency_us": result.config.latency_us,
+            "maker_fee_ppm": result.config.maker_fee_ppm,
+            "taker_fee_ppm": result.config.taker_fee_ppm,
+            **asdict(result.metrics),
+            "digest": result.digest,
+        },
+        indent=2,
+    )
+
+
+def equity_csv(result: Result) -> str:
+    """Return `equity.csv`: the account at each fill and each point of the equity grid."""
+    decimals = money_decimals(result.instrument)
+    qty_decimals, price_decimals = result.instrument.qty_decimals, result.instrument.price_decimals
+    header = ("ts_us", "equity", "position", "mark", "realized_pnl", "fees")
+    return _csv(
+        header,
+        (
+            (
+                int(p["ts_us"]),
+                _money(i128(p["equity_atoms"]), decimals),
+                format_decimal(int(p["position_lots"]), qty_decimals),
+                format_decimal(int(p["mark_ticks"]), price_decimals),
+                _money(i128(p["realized_atoms"]), decimals),
+                _money(i128(p["fees_atoms"]), decimals),
+            )
+            for p in result.ledger.equity.all()
+        ),
+    )
+
+
+def fills_csv(result: Result) -> str:
+    """Return `fills.csv`: one line for each fill, exact decimals."""
+    decimals = money_decimals(result.instrument)
+    header = ("order_id", "client_id", "lane", "ts_us", "side", "price", "qty", "role", "fee")
+    return _csv(
+        header,
+        (
+            (
+                int(f["order_id"]),
+                "",
+                "base",
+                int(f["ts_us"]),
+                "buy" if f["side"] > 0 else "sell",
+                format_decimal(int(f["price_ticks"]), result.instrument.price_decimals),
+                format_decimal(int(f["qty_lots"]), result.instrument.qty_decimals),
+                "maker" if f["role"] == MAKER else "taker",
+                _money(i128(f["fee_atoms"]), decimals),
+            )
+            for f in result.ledger.fills.all()
+        ),
+    )
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Write files into a folder, all of them or none; files of other names there stay."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, text in files.items():
+            (staging / name).write_text(text, encoding="utf-8")
+        folder.mkdir(exist_ok=True)
+        for name in files:
+            os.replace(staging / name, folder / name)
+    except OSError as error:
+        raise InputError(f"cannot write the results to {folder}: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(staging)
+
+
+def _money(atoms: int, decimals: int) -> str:
+    return f"{Decimal(atoms).scaleb(-decimals):f}"
+
+
+def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,144 @@
+"""One tape on its way through an engine, with places to jump back to."""
+
+import bisect
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowtape.replay.parts import TapeColumns
+from flowtape.replay.tapes import Tape
+from flowtape.stream.engine import Checkpoint, Engine
+
+SLICE_ROWS = 1 << 17
+"""Rows given to the engine at once: long enough to be fast, short enough to stay responsive."""
+
+CHECKPOINT_ROWS = 1 << 17
+CHECKPOINTS_MAX = 128
+
+LOOKBACK_ROWS = 1 << 16
+"""Rows played again before the target of a seek, so that the screen has bubbles to show there."""
+
+
+class Rows(Protocol):
+    """A tape, as far as a track needs it."""
+
+    def segments(self) -> list[TapeColumns]:
+        """Return all rows as contiguous pieces, in order."""
+        ...
+
+
+class Track:
+    """An engine and how many rows of its tape it has taken in.
+
+    Pacing uses the running maximum of the times, which is the engine's stream time.
+    """
+
+    def __init__(self, engine: Engine, tape: Rows, *, seekable: bool = True) -> None:
+        self.engine = engine
+        self.row = 0
+        self._segments = tape.segments()
+        lengths = [len(segment) for segment in self._segments]
+        self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        self._times: dict[int, NDArray[np.int64]] = {}
+        self.row_count = int(self._starts[-1])
+        self._spacing = max(CHECKPOINT_ROWS, self.row_count // CHECKPOINTS_MAX)
+        self._checkpoint_rows: list[int] = []
+        self._checkpoints: list[Checkpoint] = []
+        self._seekable = seekable
+        self._keep_checkpoint()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every row was taken in and the stream has ended."""
+        return self.engine.ended
+
+    def time_of(self, row: int) -> int:
+        """Return the stream time after row `row`."""
+        segment = self._segment_of(row)
+        return int(self._times_of(segment)[row - int(self._starts[segment])])
+
+    def row_behind(self, ts_us: int) -> int:
+        """Return how many rows have a stream time of at most `ts_us`."""
+        for segment in range(len(self._segments)):
+            times = self._times_of(segment)
+            if times[-1] > ts_us:
+                return int(self._starts[segment]) + int(np.searchsorted(times, ts_us, "right"))
+        return self.row_count
+
+    def advance(self, row: int, tick: Callable[[int], None] | None = None) -> None:
+        """Take in everything before `row`; behind the last row the stream ends.
+
+        `tick` is called with the rows taken in after each slice.
+        """
+        while self.row < min(row, self.row_count):
+            segment = self._segment_of(self.row)
+            start = int(self._starts[segment])
+            stop = min(row, int(self._starts[segment + 1]), self.row + SLICE_ROWS)
+            if self._seekable:
+                stop = min(stop, (self.row // self._spacing + 1) * self._spacing)
+            self.engine.apply(self._segments[segment].slice(self.row - start, stop - start))
+            self.row = stop
+            if stop % self._spacing == 0:
+                self._keep_checkpoint()
+            if tick is not None:
+                tick(self.row)
+        if row >= self.row_count and not self.engine.ended:
+            self.engine.end()
+
+    def seek(self, row: int) -> None:
+        """Stand right behind `row` rows, whatever was played before."""
+        row = min(row, self.row_count)
+        best = bisect.bisect_right(self._checkpoint_rows, max(row - LOOKBACK_ROWS, 0)) - 1
+        ahead = self._checkpoint_rows[best] > self.row
+        if row < self.row or ahead or self.engine.ended:
+            self.engine.restore(self._checkpoints[best])
+            self.row = self._checkpoint_rows[best]
+        while self.row < row:
+            # One slice less than all, so that a seek to the end does not end the stream.
+            self.advance(min(row, self.row + SLICE_ROWS, self.row_count - 1))
+            if self.row == self.row_count - 1 and row == self.row_count:
+                self.advance(row)
+
+    def volume(self, start_us: int, end_us: int, bins_count: int) -> NDArray[np.int64]:
+        """Return the lots traded in `bins_count` equal spans of [start_us, end_us]."""
+        edges = np.linspace(start_us, end_us + 1, bins_count + 1)
+        lots = np.zeros(bins_count, np.int64)
+        for segment, columns in enumerate(self._segments):
+            times = self._times_of(segment)
+            rows = np.searchsorted(times, edges)
+            for i in np.flatnonzero(np.diff(rows)):
+                lots[i] += columns.qty_lots[rows[i] : rows[i + 1]].sum()
+        return lots
+
+    def _segment_of(self, row: int) -> int:
+        return int(np.searchsorted(self._starts, row, "right")) - 1
+
+    def _times_of(self, segment: int) -> NDArray[np.int64]:
+        if segment not in self._times:
+            times = self._segments[segment].ts_us
+            before = int(self._times_of(segment - 1)[-1]) if segment else 0
+            if times[0] < before or not bool(np.all(times[1:] >= times[:-1])):
+                times = np.maximum(np.maximum.accumulate(times), before)
+            self._times[segment] = times
+        return self._times[segment]
+
+    def _keep_checkpoint(self) -> None:
+        if not self._seekable:
+            return
+        if self._checkpoint_rows and self._checkpoint_rows[-1] >= self.row:
+            return
+        self._checkpoint_rows.append(self.row)
+        self._checkpoints.append(self.engine.checkpoint())
+
+
+class FromParquet:
+    """A tape read straight from its Parquet files into memory, without its fast copy."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+
+    def segments(self) -> list[TapeColumns]:
+        """Return all rows as one piece for each batch read."""
+        return list(self._tape.read_batches(cached=False))
