@@ -229,8 +229,13 @@ class Player:
         self._playing = True
 
     def _do_pause(self) -> None:
-        self._clock_us = self._clock_now()
-        self._playing = False
+        if not self._playing:
+            return
+        # The clock stops where the results stand, not ahead of them.
+        self._play_on()
+        with self._wake:
+            self._clock_us = self._reached_us
+            self._playing = False
 
     def _do_speed(self, speed: float) -> None:
         self._anchor(self._clock_now())

@@ -43,7 +43,7 @@ class Ring:
     def since(self, index: int) -> Records:
         """Return a copy of the records from `index` on that are still kept, oldest first."""
         capacity = len(self._slots)
-        start = max(index, self.head - capacity, 0)
+        start = min(max(index, self.head - capacity, 0), self.head)
         at, stop = start % capacity, self.head % capacity
         if start == self.head:
             return self._slots[:0].copy()

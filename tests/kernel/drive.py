@@ -92,6 +92,13 @@ def assert_same_state(kernel: _kernel.Kernel, model: Model) -> None:
         ("equity_atoms", model.equity_now),
     ):
         assert records.i128(snap[name]) == value, name
+    equity, start = records.i128(snap["equity_atoms"]), model.config.initial_cash_atoms
+    value = model.position * model.mark * model.config.atoms_per_ticklot
+    assert equity == records.i128(snap["cash_atoms"]) + value
+    assert equity - start == sum(
+        sign * records.i128(snap[f"{name}_atoms"])
+        for name, sign in (("realized", 1), ("unrealized", 1), ("fees", -1))
+    )
     open_bar = tuples(np.array([snap["bar"]]))[0]
     assert open_bar == (tuple(model.bar) if model.bar else (0,) * 9)
     open_bubble = tuples(np.array([snap["bubble"]]))[0]

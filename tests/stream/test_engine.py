@@ -1,0 +1,104 @@
+"""The engine: results do not depend on how inputs are cut, checkpoints lead to the same end."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowtape.stream.config import EngineConfig
+from flowtape.stream.engine import Engine, StrategyError
+from flowtape.stream.errors import KernelError
+from flowtape.stream.ports import Clock, Gap
+from flowtape.stream.trades import Trades
+from flowtape.stream.view import Cursor
+from tests.stream.strategies import Broken, Flipper
+from tests.stream.tapes import INSTRUMENT, make_columns
+
+COLUMNS = make_columns(4000, seed=5)
+CONFIG = EngineConfig(equity_grid_us=10_000_000, bubble_band_ticks=3)
+
+
+def play(cuts: list[int], *, poll: bool = False) -> Engine:
+    engine = Engine(INSTRUMENT, CONFIG, Flipper())
+    cursor, at, turn = Cursor(), 0, 0
+    while at < len(COLUMNS):
+        size = cuts[turn % len(cuts)]
+        engine.apply(COLUMNS.slice(at, at + size))
+        at, turn = at + size, turn + 1
+        if poll:
+            engine.view.read(cursor, with_profile=True)
+            engine.digest()
+    engine.end()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def whole() -> Engine:
+    return play([len(COLUMNS)])
+
+
+@given(cuts=st.lists(st.integers(1, 900), min_size=1, max_size=5), poll=st.booleans())
+def test_cuts_and_looks_change_no_result(whole: Engine, cuts: list[int], poll: bool) -> None:
+    engine = play(cuts, poll=poll)
+    assert engine.ledger.fills.head > 50
+    assert engine.digest() == whole.digest()
+    assert engine.ledger.fills.all().tobytes() == whole.ledger.fills.all().tobytes()
+
+
+@pytest.mark.parametrize("at", [1, 777, 2500, 3999])
+def test_going_back_to_a_checkpoint_leads_to_the_same_end(whole: Engine, at: int) -> None:
+    engine = Engine(INSTRUMENT, CONFIG, Flipper())
+    engine.apply(COLUMNS.slice(0, at))
+    checkpoint = engine.checkpoint()
+    engine.apply(COLUMNS.slice(at, 4000))
+    engine.end()
+    epoch = engine.view.epoch
+    engine.restore(checkpoint)
+    assert engine.view.epoch == epoch + 1
+    assert int(engine.snapshot["input"]) == at
+    engine.apply(COLUMNS.slice(at, 4000))
+    engine.end()
+    assert engine.digest() == whole.digest()
+
+
+def test_strategy_given_is_not_the_one_that_runs() -> None:
+    strategy = Flipper()
+    engine = Engine(INSTRUMENT, CONFIG, strategy)
+    engine.apply(COLUMNS)
+    assert not hasattr(strategy, "calls")
+    assert engine.strategy is not None
+
+
+def test_failing_strategy_is_named() -> None:
+    engine = Engine(INSTRUMENT, CONFIG, Broken())
+    with pytest.raises(StrategyError, match=r"Broken failed at stream time .* out of ideas"):
+        engine.apply(COLUMNS)
+
+
+def test_bad_rows_change_nothing() -> None:
+    engine = Engine(INSTRUMENT, CONFIG)
+    engine.apply(COLUMNS.slice(0, 100))
+    digest = engine.digest()
+    bad = make_columns(10, seed=1)
+    bad.price_ticks[4] = 0
+    with pytest.raises(KernelError, match="row 4"):
+        engine.apply(bad)
+    assert engine.digest() == digest
+
+
+def test_live_events_reach_the_kernel() -> None:
+    engine = Engine(INSTRUMENT, CONFIG)
+    none = np.full(100, -1, np.int64)
+    c = COLUMNS.slice(0, 100)
+    engine.apply_event(
+        Trades(np.arange(100), c.ts_us, c.price_ticks, c.qty_lots, none, none, c.side)
+    )
+    newest = int(engine.snapshot["stream_us"])
+    engine.apply_event(Clock(newest - 5))
+    assert int(engine.snapshot["input"]) == 100
+    engine.apply_event(Clock(newest + 3_000_000))
+    assert int(engine.snapshot["stream_us"]) == newest + 3_000_000
+    assert int(engine.snapshot["bar"]["trade_count"]) == 0
+    engine.apply_event(Gap(101, 120, "not served"))
+    assert engine.view.notice == "gap: 20 trades missing (not served)"
+    assert int(engine.snapshot["input"]) == 102
