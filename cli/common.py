@@ -90,11 +90,18 @@ def parse_span_us(text: str, name: str) -> int:
 def open_tape(
     ref: str, tapes: Path, start_us: int | None = None, end_us: int | None = None
 ) -> "Tape":
-    """Open a tape by symbol, by path, or by the folder of a recording, which is sealed first."""
+    """Open a tape by symbol, by path, or by the folder of a recording, which is sealed first.
+
+    `demo` is the tape that ships with flowtape.
+    """
     from flowtape.replay.recorder import seal
     from flowtape.replay.tapes import TapeStore
 
     folder = Path(ref)
+    if ref == "demo" and not folder.exists():
+        from flowtape.replay.demo_tape import DEMO_SYMBOL, demo_store
+
+        return demo_store().open(DEMO_SYMBOL, start_us, end_us)
     if folder.is_dir():
         sealed = seal(folder)
         if sealed is not None and sealed.torn_bytes:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flowtape import __version__
-from flowtape.cli import live_commands, play_commands
+from flowtape.cli import live_commands, play_commands, tape_commands
 from flowtape.stream.errors import FlowError
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app = typer.Typer(
 app.command("demo")(play_commands.demo)
 app.command("replay")(play_commands.replay)
 app.command("backtest")(play_commands.backtest)
+app.command("import")(tape_commands.import_)
+app.command("doctor")(tape_commands.doctor)
+app.command("tapes")(tape_commands.tapes)
 app.command("live")(live_commands.live)
 app.command("record")(live_commands.record)
 
@@ -55,3 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -78,7 +78,7 @@ def import_(
         }
         typer.echo(msgspec.json.encode(answer))
         return
-    days = f"{len(result.days)} day{'s' if len(result.days) != 1 else ''}"
+    days = _counted(len(result.days), "day")
     typer.echo(f"{name}: {added_count:,} new trades on {days}, in {store.root}")
     if conflict_count:
         typer.echo(f"  {conflict_count:,} rows contradict what was there and were left out")
@@ -142,8 +142,8 @@ def tapes(
     for tape in found:
         health = "whole"
         if tape.missing_count:
-            health = f"{tape.missing_count:,} ids missing in {tape.hole_count:,} holes"
-        days = f"{tape.first_day} to {tape.last_day} ({tape.day_count} days)"
+            health = f"{tape.missing_count:,} ids missing in {_counted(tape.hole_count, 'hole')}"
+        days = f"{tape.first_day} to {tape.last_day} ({_counted(tape.day_count, 'day')})"
         typer.echo(
             f"{tape.market + '/' + tape.symbol:20s} {tape.row_count:>14,} trades  {days:38s} "
             f"{tape.size_bytes / 1e6:>10,.1f} MB  {tape.problem or health}"
@@ -179,8 +179,8 @@ def _examine_tape(store: "TapeStore", ref: str, *, repair: bool, as_json: bool) 
         _print_json(report, problems)
     else:
         row_count = report.sequence.row_count if report.sequence else 0
-        days = f"{row_count:,} trades on {report.day_count} days"
-        _say(f"{report.market}/{report.symbol}", days, problems)
+        what = f"{row_count:,} trades on {_counted(report.day_count, 'day')}"
+        _say(f"{report.market}/{report.symbol}", what, problems)
     if report.damaged:
         return 2
     return 1 if problems else 0
@@ -190,6 +190,10 @@ def _print_json(report: "FileHealth | TapeHealth", problems: list[str]) -> None:
     import msgspec
 
     typer.echo(msgspec.json.encode(msgspec.to_builtins(report) | {"problems": problems}))
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _say(name: str, what: str, problems: list[str]) -> None:

@@ -49,7 +49,7 @@ class EngineConfig:
     bar_us: int = SECOND_US
     bubble_window_us: int = SECOND_US // 2
     bubble_band_ticks: int = 0
-    profile_rows_max: int = 1 << 16
+    profile_rows_max: int = 1 << 14
     equity_grid_us: int = 0
     latency_us: int = 20_000
     maker_fee_ppm: int = 1_000

@@ -1,176 +1,194 @@
-/* Prints that change nothing but sums, many at a time. */
+/*
+ * Prints that change nothing but sums.
+ *
+ * A block of prints is taken twice. The first pass adds up bars and profile, and notes the running
+ * sums and the rows at which bubbles start; whether a print joins a bubble is close to a coin toss,
+ * so nothing there branches on it. The second pass makes a bubble of each piece, from differences
+ * of the running sums.
+ */
 #include "internal.h"
 
-/* Prints taken at once by fastpath_run: their columns and the runs stay in the L1 cache. */
-#define BLOCK_TRADES 512
+#define BLOCK_ROWS 512
 
-/* Consecutive prints of one price and side within a block. */
-typedef struct runs {
-    size_t count;
-    uint32_t first[BLOCK_TRADES + 1];      /* row of the block each starts at, and the end */
-    int64_t lots_before[BLOCK_TRADES + 1]; /* volume of the block before each, and in all */
-} runs;
+typedef struct block {
+    size_t start_count;
+    uint32_t starts[BLOCK_ROWS + 1];         /* rows of the block at which bubbles start */
+    int64_t lots_before[BLOCK_ROWS + 1];     /* sums of the block's rows before each row; */
+    uint64_t product_before[BLOCK_ROWS + 1]; /* of price x quantity modulo 2^64 */
+} block;
 
 /*
- * Split prints [0, count) into runs and return how many prints need nothing but sums: those before
- * the first that crosses a planned time, leaves the trigger prices, or goes back in time.
+ * Close the open bar and start the one that a print lies in. Field by field: a copy of the whole
+ * struct would have to wait for the stores that have just filled it.
  */
-static size_t find_runs(const flow_kernel *k, const flow_batch *b, size_t at, size_t count,
-                        runs *out)
+static void roll_bar(flow_kernel *k, int64_t ts_us, int64_t price_ticks)
 {
+    core *c = &k->core;
+    flow_bar *bar = &c->bar, *out = &k->bars.items[k->bars.tail];
+    if (bar->trade_count > 0) {
+        out->ts_us = bar->ts_us;
+        out->open_ticks = bar->open_ticks;
+        out->high_ticks = bar->high_ticks;
+        out->low_ticks = bar->low_ticks;
+        out->close_ticks = bar->close_ticks;
+        out->buy_lots = bar->buy_lots;
+        out->sell_lots = bar->sell_lots;
+        out->trade_count = bar->trade_count;
+        out->notional_ticklots.lo = bar->notional_ticklots.lo;
+        out->notional_ticklots.hi = bar->notional_ticklots.hi;
+        c->closed_buy_lots += bar->buy_lots;
+        c->closed_sell_lots += bar->sell_lots;
+        c->closed_notional += i128_of(bar->notional_ticklots);
+        k->bars.tail++;
+    }
+    const int64_t bar_us = k->config.bar_us;
+    bar->ts_us += bar_us;
+    if (UNLIKELY(ts_us - bar->ts_us >= bar_us)) bar->ts_us = ts_us / bar_us * bar_us;
+    bar->open_ticks = bar->high_ticks = bar->low_ticks = price_ticks;
+    bar->buy_lots = bar->sell_lots = bar->trade_count = 0;
+    bar->notional_ticklots.lo = 0;
+    bar->notional_ticklots.hi = 0;
+}
+
+/* The first pass over up to `count` rows from `at` on; returns how many need nothing but sums. */
+static size_t add_sums(flow_kernel *k, const flow_batch *b, size_t at, size_t count, block *out)
+{
+    core *c = &k->core;
     const int64_t *restrict ts = b->ts_us + at, *restrict price = b->price_ticks + at;
     const int64_t *restrict qty = b->qty_lots + at;
     const int8_t *restrict side = b->side + at;
     const int64_t next_us = k->next_us, low = k->trigger_low;
     const uint64_t span = (uint64_t)(k->trigger_high - low);
-    int64_t now = k->core.stream_us, lots = 0, price_before = 0;
-    int8_t side_before = 0;
-    size_t n = 0, i = 0;
-    for (; i < count; i++) {
-        const int64_t t = ts[i], p = price[i];
-        const int8_t s = side[i];
-        if (UNLIKELY(t < now || t >= next_us || (uint64_t)(p - low) > span)) break;
-        now = t;
-        out->first[n] = (uint32_t)i;
-        out->lots_before[n] = lots;
-        n += (size_t)((p != price_before) | (s != side_before));
-        lots += qty[i];
-        price_before = p;
-        side_before = s;
+    const int64_t window_us = k->config.bubble_window_us;
+    const int64_t band_ticks = k->config.bubble_band_ticks;
+    const int64_t mask = k->profile.mask;
+    const int32_t shift = k->profile.shift;
+    profile_cell *const cells = k->profile.cells;
+
+    int64_t open_ts = c->bubble.ts_us, open_ticks = c->bubble.first_ticks;
+    int64_t open_side = c->bubble.side;
+    int64_t now = c->stream_us, lots = 0;
+    uint64_t product = 0;
+    size_t i = 0, start_count = 0;
+    for (;;) {
+        flow_bar *bar = &c->bar;
+        const size_t bar_row = i;
+        const int64_t lots_before_bar = lots, bar_end = bar->ts_us + k->config.bar_us;
+        const int64_t stop_us = min_i64(next_us, bar_end);
+        int64_t bar_high = bar->high_ticks, bar_low = bar->low_ticks, delta_lots = 0;
+        u128 notional = (u128)i128_of(bar->notional_ticklots);
+        for (; i < count; i++) {
+            const int64_t t = ts[i], p = price[i], q = qty[i], s = side[i];
+            if (UNLIKELY(t < now || t >= stop_us || (uint64_t)(p - low) > span)) break;
+            const u128 value = (u128)(uint64_t)p * (uint64_t)q;
+            const int64_t away = p - open_ticks;
+            const int64_t starts = (s != open_side) | (t - open_ts > window_us) |
+                                   ((uint64_t)(away + band_ticks) > 2 * (uint64_t)band_ticks);
+            const int64_t keep = starts - 1; /* all ones when the print joins */
+            now = t;
+            bar_high = max_i64(bar_high, p);
+            bar_low = min_i64(bar_low, p);
+            notional += value;
+            delta_lots += q * s;
+            cells[(p >> shift) & mask].lots[(s + 1) >> 1] += q;
+            open_ticks = p - (away & keep);
+            open_ts = t ^ ((t ^ open_ts) & keep);
+            open_side = s;
+            out->starts[start_count] = (uint32_t)i;
+            out->lots_before[i] = lots;
+            out->product_before[i] = product;
+            start_count += (size_t)starts;
+            lots += q;
+            product += (uint64_t)value;
+        }
+        if (i > bar_row) {
+            const int64_t bar_lots = lots - lots_before_bar;
+            bar->high_ticks = bar_high;
+            bar->low_ticks = bar_low;
+            bar->close_ticks = price[i - 1];
+            bar->buy_lots += (bar_lots + delta_lots) / 2;
+            bar->sell_lots += (bar_lots - delta_lots) / 2;
+            bar->trade_count += (int64_t)(i - bar_row);
+            bar->notional_ticklots = i128_pair((i128)notional);
+        }
+        if (i == count || ts[i] < bar_end || ts[i] >= next_us ||
+            (uint64_t)(price[i] - low) > span || k->bars.tail == k->bars.capacity)
+            break;
+        roll_bar(k, ts[i], price[i]);
     }
-    out->first[n] = (uint32_t)i;
-    out->lots_before[n] = lots;
-    out->count = n;
+    c->stream_us = now;
+    out->start_count = start_count;
+    out->starts[start_count] = (uint32_t)i;
+    out->lots_before[i] = lots;
+    out->product_before[i] = product;
     return i;
 }
 
-/* Add a run to a bubble at once; false, with nothing done, when its prints must be added one by one
- * because the bubble ends within it or a sum is near its limit. */
-static bool extend_bubble(flow_bubble *bubble, int64_t window_us, int64_t last_ts_us,
-                          int64_t price_ticks, int64_t lots, uint32_t trades)
+/* Add rows [row, end) of the block to the bubble whose first price and time are set. */
+static inline void extend_bubble(flow_bubble *bubble, const flow_batch *b, size_t at,
+                                 const block *from, size_t row, size_t end)
 {
-    int64_t offset;
-    uint32_t trade_count;
-    bool split = last_ts_us - bubble->ts_us > window_us;
-    split |= __builtin_add_overflow(bubble->trade_count, trades, &trade_count);
-    split |= __builtin_mul_overflow(price_ticks - bubble->first_ticks, lots, &offset);
-    split |= __builtin_add_overflow(bubble->offset_ticklots, offset, &offset);
-    if (split) return false;
-    bubble->last_ts_us = last_ts_us;
-    bubble->last_ticks = price_ticks;
+    const int64_t lots = from->lots_before[end] - from->lots_before[row];
+    const uint64_t product = from->product_before[end] - from->product_before[row];
+    bubble->last_ts_us = b->ts_us[at + end - 1];
+    bubble->last_ticks = b->price_ticks[at + end - 1];
     bubble->qty_lots += lots;
-    bubble->offset_ticklots = offset;
-    bubble->trade_count = trade_count;
-    return true;
+    bubble->offset_ticklots += (int64_t)(product - (uint64_t)bubble->first_ticks * (uint64_t)lots);
+    bubble->trade_count += (uint32_t)(end - row);
 }
 
-/* Start a bubble with a whole run. Field by field: a struct copied as a whole would wait for its
- * own stores. */
-static inline void start_bubble(flow_bubble *bubble, uint64_t input, int64_t ts_us,
-                                int64_t last_ts_us, int64_t price_ticks, int64_t lots,
-                                uint32_t trades, int8_t side)
+/* The second pass: close the open bubble where another starts; the last one stays open. */
+static void add_bubbles(flow_kernel *k, const flow_batch *b, size_t at, const block *from)
 {
-    bubble->input = input;
-    bubble->ts_us = ts_us;
-    bubble->last_ts_us = last_ts_us;
-    bubble->first_ticks = price_ticks;
-    bubble->last_ticks = price_ticks;
-    bubble->qty_lots = lots;
-    bubble->offset_ticklots = 0;
-    bubble->trade_count = trades;
-    bubble->side = side;
-}
-
-/* Add rows [row, end) to the open bubble one by one; `input` is the number before the first. */
-static void add_one_by_one(flow_kernel *k, const flow_batch *b, size_t row, size_t end,
-                           uint64_t input)
-{
-    const core before = k->core;
-    k->core.bubble = k->bubbles.items[k->bubbles.tail];
-    k->core.input = input;
-    for (; row < end; row++) {
-        const print trade = {b->ts_us[row], b->price_ticks[row], b->qty_lots[row], b->side[row]};
-        k->core.input++;
-        k->core.stream_us = trade.ts_us;
-        orderflow_add_to_bubble(k, &trade);
+    flow_bubble *place = k->bubbles.items + k->bubbles.tail;
+    *place = k->core.bubble;
+    if (from->starts[0] > 0) extend_bubble(place, b, at, from, 0, from->starts[0]);
+    for (size_t n = 0; n < from->start_count; n++) {
+        const size_t row = from->starts[n];
+        place++;
+        place->input = k->core.input + row + 1;
+        place->ts_us = b->ts_us[at + row];
+        place->first_ticks = b->price_ticks[at + row];
+        place->qty_lots = 0;
+        place->offset_ticklots = 0;
+        place->trade_count = 0;
+        place->side = b->side[at + row];
+        extend_bubble(place, b, at, from, row, from->starts[n + 1]);
     }
-    k->bubbles.items[k->bubbles.tail] = k->core.bubble;
-    k->core = before;
+    k->core.bubble = *place;
+    k->bubbles.tail = (size_t)(place - k->bubbles.items);
 }
 
-/* Add the runs of prints [at, at + count). The open bubble grows in the outbox slot it will leave
- * from. */
-static void add_runs(flow_kernel *k, const flow_batch *b, size_t at, const runs *found)
+/* Whether no sum of a bubble can leave 64 bits within a batch. */
+static bool bubble_sums_are_small(const flow_kernel *k, const flow_batch *b)
 {
-    core *c = &k->core;
-    const int64_t window_us = k->config.bubble_window_us, mask = k->profile.mask;
-    const uint64_t band_ticks = (uint64_t)k->config.bubble_band_ticks;
-    const int32_t shift = k->profile.shift;
-    profile_cell *const cells = k->profile.cells;
-    const int64_t *restrict ts = b->ts_us + at, *restrict price = b->price_ticks + at;
-    const int8_t *restrict side = b->side + at;
-    int64_t bar_high = c->bar.high_ticks, bar_low = c->bar.low_ticks;
-    int64_t all_lots = 0, buy_lots = 0;
-    u128 notional = (u128)i128_of(c->bar.notional_ticklots);
-    flow_bubble *bubble = k->bubbles.items + k->bubbles.tail;
-    *bubble = c->bubble;
-    for (size_t r = 0; r < found->count; r++) {
-        const uint32_t first = found->first[r], end = found->first[r + 1];
-        const int64_t q = found->lots_before[r + 1] - found->lots_before[r];
-        const int64_t p = price[first], t = ts[first], t_last = ts[end - 1];
-        const int8_t s = side[first];
-        const int buyer = s > 0;
-        bar_high = max_i64(bar_high, p);
-        bar_low = min_i64(bar_low, p);
-        all_lots += q;
-        buy_lots += buyer ? q : 0;
-        notional += (u128)(uint64_t)p * (uint64_t)q;
-        cells[(p >> shift) & mask].lots[buyer] += q;
-
-        const int64_t away = p - bubble->first_ticks;
-        const bool start = (s != bubble->side) | (t - bubble->ts_us > window_us) |
-                           ((uint64_t)(away < 0 ? -away : away) > band_ticks);
-        if (start && t_last - t <= window_us) {
-            start_bubble(++bubble, c->input + first + 1, t, t_last, p, q, end - first, s);
-        } else if (UNLIKELY(start ||
-                            !extend_bubble(bubble, window_us, t_last, p, q, end - first))) {
-            k->bubbles.tail = (size_t)(bubble - k->bubbles.items);
-            add_one_by_one(k, b, at + first, at + end, c->input + first);
-            bubble = k->bubbles.items + k->bubbles.tail;
-        }
-    }
-    c->bubble = *bubble;
-    k->bubbles.tail = (size_t)(bubble - k->bubbles.items);
-    c->bar.high_ticks = bar_high;
-    c->bar.low_ticks = bar_low;
-    c->bar.sell_lots += all_lots - buy_lots;
-    c->bar.buy_lots += buy_lots;
-    c->bar.notional_ticklots = i128_pair((i128)notional);
+    const flow_bubble *open = &k->core.bubble;
+    i128 lots = (i128)b->total_lots + open->qty_lots;
+    return lots * k->config.bubble_band_ticks <= INT64_MAX / 2 &&
+           open->trade_count < UINT32_MAX / 2 && b->count < UINT32_MAX / 2;
 }
 
 /*
- * Apply prints until one needs more than sums: the same as apply_print for a print that crosses no
- * grid point, closes no bar, makes no new high or low and touches no order. Runs of one price and
- * side are added as a whole.
+ * Apply prints [start, limit) until one needs more than sums: the same as apply_print for a print
+ * that crosses no grid point, makes no new high or low of the session and touches no order.
  */
 size_t fastpath_run(flow_kernel *k, const flow_batch *b, size_t start, size_t limit)
 {
     core *c = &k->core;
-    runs found;
+    block found;
     size_t at = start;
+    if (k->next_us == ALWAYS_US || !bubble_sums_are_small(k, b)) return start;
     while (at < limit) {
-        const size_t want = limit - at < BLOCK_TRADES ? limit - at : BLOCK_TRADES;
-        const size_t count = find_runs(k, b, at, want, &found);
-        if (count == 0) break;
-        add_runs(k, b, at, &found);
-        at += count;
-        c->input += count;
-        c->trade_count += count;
-        c->stream_us = b->ts_us[at - 1];
-        c->last_ticks = b->price_ticks[at - 1];
-        c->last_side = b->side[at - 1];
-        c->bar.close_ticks = c->last_ticks;
-        c->bar.trade_count += (int64_t)count;
+        const size_t want = limit - at < BLOCK_ROWS ? limit - at : BLOCK_ROWS;
+        const size_t count = add_sums(k, b, at, want, &found);
+        if (count > 0) {
+            add_bubbles(k, b, at, &found);
+            at += count;
+            c->input += count;
+            c->trade_count += count;
+            c->last_ticks = b->price_ticks[at - 1];
+            c->last_side = b->side[at - 1];
+        }
         if (count < want) break;
     }
     return at;

@@ -168,7 +168,6 @@ void plan_next(flow_kernel *k)
 {
     const core *c = &k->core;
     int64_t next = min_i64(c->decide_next_us, c->equity_next_us);
-    next = min_i64(next, c->bar.ts_us + k->config.bar_us);
     next = min_i64(next, min_i64(k->match_next_us, k->cancel_next_us));
     k->next_us = next;
     k->trigger_low = max_i64(c->low_ticks, k->match_low);

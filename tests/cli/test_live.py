@@ -1,0 +1,169 @@
+"""`flowtape live` and `record` as processes of their own, against a venue on loopback."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowtape.connectors.venue.faults import Abort, Drop
+from flowtape.connectors.venue.server import VenueServer
+from flowtape.replay.tapes import TapeStore
+from flowtape.stream.instrument import Instrument
+from flowtape.stream.trades import Trades
+from tests.stream.tapes import make_columns
+
+INSTRUMENT = Instrument("BTCUSDT", "spot", 2, 5)
+FIRST_ID = 500
+
+
+def trades(count: int) -> Trades:
+    c = make_columns(count, seed=4, mean_gap_us=3_000)
+    c.ts_us.sort()
+    ids = np.arange(FIRST_ID, FIRST_ID + count)
+    return Trades(ids, c.ts_us, c.price_ticks, c.qty_lots, ids * 2, ids * 2 + 1, c.side)
+
+
+@contextmanager
+def venue(**settings: object) -> Iterator[VenueServer]:
+    """A venue on a loop and thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = VenueServer(INSTRUMENT, trades(4000), **settings)  # type: ignore[arg-type]
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def command(server: VenueServer, *words: str | Path) -> list[str]:
+    return [
+        sys.executable, "-u", "-m", "flowtape.cli.main", *map(str, words),
+        "--stream-url", server.ws_url, "--rest-url", server.rest_url,
+    ]  # fmt: skip
+
+
+def recorded_ids(folder: Path) -> list[int]:
+    (symbol,) = folder.glob("venue=*/market=*/symbol=*")
+    tape = TapeStore(folder).open(symbol)
+    return [int(i) for i in tape.full_trades(0, len(tape)).agg_id]
+
+
+@pytest.mark.parametrize(
+    "faults", [[], [Drop(FIRST_ID + 50, FIRST_ID + 80), Abort(FIRST_ID + 700)]]
+)
+def test_record_keeps_every_id_through_faults(tmp_path: Path, faults: list[object]) -> None:
+    with venue(speed=1.0, faults=faults) as server:
+        done = subprocess.run(
+            command(server, "record", "BTCUSDT", "--for", "4s", "--out", tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.iterdir()
+    ids = recorded_ids(folder)
+    assert len(ids) > 900
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert f"{len(ids):,} trades, 0 gaps" in done.stdout
+    assert json.loads((folder / "recording.json").read_text())["gaps"] == []
+    replayed = subprocess.run(
+        [
+            sys.executable, "-m", "flowtape.cli.main", "replay", str(folder), "--speed", "max",
+            "--no-dashboard", "--json",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )  # fmt: skip
+    assert json.loads(replayed.stdout)["trade_count"] == len(ids)
+
+
+def test_record_seals_on_a_signal(tmp_path: Path) -> None:
+    with venue(speed=1.0) as server:
+        process = subprocess.Popen(
+            command(server, "record", "BTCUSDT", "--out", tmp_path),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert "recording BTCUSDT" in process.stdout.readline()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=1.5)
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+    assert process.returncode == 0
+    assert re.search(r"[\d,]+ trades, 0 gaps; replay it with: flowtape replay", out)
+    (folder,) = tmp_path.iterdir()
+    ids = recorded_ids(folder)
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def test_live_with_a_strategy_ends_with_a_digest() -> None:
+    with venue(speed=1.0) as server:
+        process = subprocess.Popen(
+            command(
+                server, "live", "BTCUSDT", "--no-dashboard",
+                "--strategy", "tests.stream.strategies:Flipper",
+            ),
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            assert "following BTCUSDT" in process.stdout.readline()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+    assert process.returncode == 0
+    assert re.search(r"^digest [0-9a-f]{64}$", out, re.MULTILINE)
+    assert int(out.split(" trades")[0].split()[-1].replace(",", "")) > 200
+
+
+@pytest.mark.parametrize(
+    ("symbol", "urls", "text"),
+    [
+        ("NOSUCHUSDT", None, "NOSUCHUSDT"),
+        ("BTCUSDT", ("ws://127.0.0.1:9", "http://127.0.0.1:9"), "127.0.0.1:9"),
+    ],
+)
+def test_what_cannot_be_reached_is_said_in_one_line(
+    tmp_path: Path, symbol: str, urls: tuple[str, str] | None, text: str
+) -> None:
+    with venue(speed=1.0) as server:
+        words = command(server, "record", symbol, "--for", "2s", "--out", tmp_path)
+        if urls is not None:
+            words[-3], words[-1] = urls
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("flowtape: ")
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,66 @@
+"""What README.md and docs/ show runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.archives import write_spot_archive
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
+
+# These follow a live market or stay open until stopped; their own tests run them against a venue.
+NOT_HERE = ("flowtape live", "flowtape record", "flowtape replay BTCUSDT --speed 100")
+
+
+def blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_readme_python_runs() -> None:
+    (source,) = blocks("python")
+    result = subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert result.returncode == 0, result.stderr
+    net_pnl, digest = result.stdout.split()
+    assert float(net_pnl)
+    assert len(digest) == 64
+
+
+def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWTAPE_HOME", str(tmp_path / "home"))
+    write_spot_archive(tmp_path / "BTCUSDT-aggTrades-2026-01-01.zip", rows=20_000)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("flowtape ")]
+    assert len(commands) >= 7
+    for command in commands:
+        if command.startswith(NOT_HERE):
+            continue
+        result = subprocess.run(
+            [sys.executable, "-m", "flowtape.cli.main", *shlex.split(command)[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
