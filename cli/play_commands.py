@@ -14,6 +14,7 @@ from flowtape.cli import common
 if TYPE_CHECKING:
     from flowtape.replay.tapes import Tape
     from flowtape.replay.track import Track
+    from flowtape.stream.engine import Engine
     from flowtape.stream.strategy import Strategy
 
 DEMO_SPEED = "60"
@@ -29,9 +30,11 @@ def demo(
     """
     from flowtape.replay.demo_tape import DEMO_SYMBOL, demo_store
     from flowtape.replay.player import parse_speed
+    from flowtape.replay.track import Track
 
-    tracks = [_track(demo_store().open(DEMO_SYMBOL), None, _engine_settings(), seekable=True)]
-    asyncio.run(_watch(tracks, parse_speed(speed), port))
+    tape = demo_store().open(DEMO_SYMBOL)
+    track = Track(_engine(tape, None, _engine_settings()), tape)
+    asyncio.run(_watch([track], parse_speed(speed), port))
 
 
 def replay(
@@ -61,27 +64,33 @@ def replay(
     Example: flowtape replay BTCUSDT --speed 100 --from 2026-01-01T12:00
     """
     from flowtape.replay.player import parse_speed
+    from flowtape.replay.track import Track, fold
+    from flowtape.stream.errors import InputError
 
     factor = parse_speed(speed)
+    unseen = not dashboard and math.isinf(factor)
+    if not cache and not unseen:
+        raise InputError("--no-cache needs --no-dashboard and --speed max")
     settings = _engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
     chosen = _strategy(strategy, set_)
     start_us = common.parse_time_us(from_, "--from") if from_ else None
     end_us = common.parse_time_us(to, "--to") if to else None
     root = common.tapes_dir(tapes, home)
     opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
+    engines = [_engine(t, chosen, settings, shown=dashboard) for t in opened]
     if dashboard:
-        tracks = [_track(t, chosen, settings, seekable=True, cache=cache) for t in opened]
+        tracks = [Track(engine, t) for engine, t in zip(engines, opened, strict=True)]
         asyncio.run(_watch(tracks, factor, port))
         return
     began = time.perf_counter()
-    tracks = [_track(t, chosen, settings, seekable=False, cache=cache) for t in opened]
-    if math.isinf(factor):
-        for one in tracks:
-            with common.progress("replaying", one.row_count, wanted=not as_json) as tick:
-                one.advance(one.row_count, tick)
+    if unseen:
+        for engine, one in zip(engines, opened, strict=True):
+            with common.progress("replaying", len(one), wanted=not as_json) as tick:
+                fold(engine, one.read_batches(cached=cache), tick)
     else:
+        tracks = [Track(engine, t) for engine, t in zip(engines, opened, strict=True)]
         _play_unseen(tracks, factor)
-    _report(tracks, time.perf_counter() - began, as_json=as_json)
+    _report(engines, time.perf_counter() - began, as_json=as_json)
 
 
 def backtest(
@@ -109,21 +118,18 @@ def backtest(
     """
     from flowtape.dashboards.tearsheet import tearsheet
     from flowtape.replay import backtest as batch
+    from flowtape.replay.track import fold
     from flowtape.stream.loading import load_strategy
 
     chosen = load_strategy(strategy, set_ or [])
     start_us = common.parse_time_us(from_, "--from") if from_ else None
     end_us = common.parse_time_us(to, "--to") if to else None
     opened = common.open_tape(tape, common.tapes_dir(tapes, home), start_us, end_us)
-    track = _track(
-        opened,
-        chosen,
-        _engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm),
-        seekable=False,
-    )
-    with common.progress("backtesting", track.row_count, wanted=not as_json) as tick:
-        track.advance(track.row_count, tick)
-    result = batch.result_of(track)
+    settings = _engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
+    engine = _engine(opened, chosen, settings, shown=False)
+    with common.progress("backtesting", len(opened), wanted=not as_json) as tick:
+        fold(engine, opened.read_batches(cached=True), tick)
+    result = batch.result_of(engine)
     metrics = batch.metrics_json(result)
     folder = out or Path(f"backtest-{result.strategy}-{result.instrument.symbol}")
     batch.write_files(
@@ -169,16 +175,10 @@ def _strategy(name: str | None, settings: list[str] | None) -> "Strategy | None"
     return load_strategy(name, settings or [])
 
 
-def _track(
-    tape: "Tape",
-    strategy: "Strategy | None",
-    settings: dict[str, object],
-    *,
-    seekable: bool,
-    cache: bool = True,
-) -> "Track":
+def _engine(
+    tape: "Tape", strategy: "Strategy | None", settings: dict[str, object], *, shown: bool = True
+) -> "Engine":
     from flowtape.replay.backtest import EQUITY_GRID_US
-    from flowtape.replay.track import FromParquet, Track
     from flowtape.stream.config import EngineConfig, bubble_band_ticks
     from flowtape.stream.engine import Engine
 
@@ -188,8 +188,7 @@ def _track(
         equity_grid_us=EQUITY_GRID_US if strategy is not None else 0,
         **settings,  # type: ignore[arg-type]
     )
-    engine = Engine(tape.instrument, config, strategy)
-    return Track(engine, tape if cache else FromParquet(tape), seekable=seekable)
+    return Engine(tape.instrument, config, strategy, shown=shown)
 
 
 async def _watch(tracks: "list[Track]", speed: float, port: int) -> None:
@@ -201,9 +200,8 @@ async def _watch(tracks: "list[Track]", speed: float, port: int) -> None:
         await common.show([(track.engine.view, player) for track in tracks], port)
     finally:
         player.stop()
-    finished = [track for track in tracks if track.finished]
-    if finished and len(finished) == len(tracks):
-        _report(tracks, None, as_json=False)
+    if all(track.finished for track in tracks):
+        _report([track.engine for track in tracks], None, as_json=False)
 
 
 def _play_unseen(tracks: "list[Track]", speed: float) -> None:
@@ -217,21 +215,20 @@ def _play_unseen(tracks: "list[Track]", speed: float) -> None:
         player.stop()
 
 
-def _report(tracks: "list[Track]", wall_s: float | None, *, as_json: bool) -> None:
+def _report(engines: "list[Engine]", wall_s: float | None, *, as_json: bool) -> None:
     from flowtape.replay.backtest import metrics_json, result_of
 
     found: list[dict[str, Any]] = []
-    for track in tracks:
-        engine = track.engine
+    for engine in engines:
         found.append(
-            json.loads(metrics_json(result_of(track)))
+            json.loads(metrics_json(result_of(engine)))
             if engine.strategy is not None
             else {
                 "symbol": engine.instrument.symbol,
                 "market": engine.instrument.market,
-                "trade_count": track.row_count,
-                "start_us": track.time_of(0),
-                "end_us": track.time_of(track.row_count - 1),
+                "trade_count": int(engine.snapshot["trade_count"]),
+                "start_us": engine.start_us,
+                "end_us": int(engine.snapshot["stream_us"]),
                 "digest": engine.digest(),
             }
         )

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from flowtape.replay.metrics import Metrics, measure
-from flowtape.replay.track import Rows, Track
+from flowtape.replay.tapes import Tape
+from flowtape.replay.track import fold
 from flowtape.stream.config import EngineConfig, money_decimals
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.engine import Engine
@@ -57,34 +58,34 @@ class Result:
 
 def backtest(
     instrument: Instrument,
-    tape: Rows,
+    tape: Tape,
     strategy: Strategy,
     config: EngineConfig,
     tick: Callable[[int], None] | None = None,
 ) -> Result:
-    """Run a strategy over a tape; `tick` is called with the rows done after each slice."""
-    track = Track(Engine(instrument, config, strategy), tape, seekable=False)
-    track.advance(track.row_count, tick)
-    return result_of(track)
+    """Run a strategy over a tape; `tick` is called with the rows done every now and then."""
+    engine = Engine(instrument, config, strategy, shown=False)
+    fold(engine, tape.read_batches(cached=True), tick)
+    return result_of(engine)
 
 
-def result_of(track: Track) -> Result:
-    """Return the result of a track whose stream has ended."""
-    engine = track.engine
+def result_of(engine: Engine) -> Result:
+    """Return the result of an engine whose stream has ended."""
     strategy = engine.strategy
     if not engine.ended or strategy is None:
         raise InputError("only a finished session with a strategy has a result")
+    snapshot = engine.snapshot
     return Result(
         instrument=engine.instrument,
         config=engine.config,
         strategy=type(strategy).__name__,
         parameters=parameters_of(strategy),
-        trade_count=track.row_count,
-        start_us=track.time_of(0),
-        end_us=track.time_of(track.row_count - 1),
+        trade_count=int(snapshot["trade_count"]),
+        start_us=engine.start_us,
+        end_us=int(snapshot["stream_us"]),
         ledger=engine.ledger,
-        snapshot=engine.snapshot,
-        metrics=measure(engine.instrument, engine.config, engine.ledger, engine.snapshot),
+        snapshot=snapshot,
+        metrics=measure(engine.instrument, engine.config, engine.ledger, snapshot),
         digest=engine.digest(),
     )
 

@@ -1,14 +1,13 @@
 """One tape on its way through an engine, with places to jump back to."""
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowtape.replay.parts import TapeColumns
-from flowtape.replay.tapes import Tape
 from flowtape.stream.engine import Checkpoint, Engine
 
 SLICE_ROWS = 1 << 17
@@ -35,7 +34,7 @@ class Track:
     Pacing uses the running maximum of the times, which is the engine's stream time.
     """
 
-    def __init__(self, engine: Engine, tape: Rows, *, seekable: bool = True) -> None:
+    def __init__(self, engine: Engine, tape: Rows) -> None:
         self.engine = engine
         self.row = 0
         self._segments = tape.segments()
@@ -46,7 +45,6 @@ class Track:
         self._spacing = max(CHECKPOINT_ROWS, self.row_count // CHECKPOINTS_MAX)
         self._checkpoint_rows: list[int] = []
         self._checkpoints: list[Checkpoint] = []
-        self._seekable = seekable
         self._keep_checkpoint()
 
     @property
@@ -67,23 +65,17 @@ class Track:
                 return int(self._starts[segment]) + int(np.searchsorted(times, ts_us, "right"))
         return self.row_count
 
-    def advance(self, row: int, tick: Callable[[int], None] | None = None) -> None:
-        """Take in everything before `row`; behind the last row the stream ends.
-
-        `tick` is called with the rows taken in after each slice.
-        """
+    def advance(self, row: int) -> None:
+        """Take in everything before `row`; behind the last row the stream ends."""
         while self.row < min(row, self.row_count):
             segment = self._segment_of(self.row)
             start = int(self._starts[segment])
             stop = min(row, int(self._starts[segment + 1]), self.row + SLICE_ROWS)
-            if self._seekable:
-                stop = min(stop, (self.row // self._spacing + 1) * self._spacing)
+            stop = min(stop, (self.row // self._spacing + 1) * self._spacing)
             self.engine.apply(self._segments[segment].slice(self.row - start, stop - start))
             self.row = stop
             if stop % self._spacing == 0:
                 self._keep_checkpoint()
-            if tick is not None:
-                tick(self.row)
         if row >= self.row_count and not self.engine.ended:
             self.engine.end()
 
@@ -125,20 +117,23 @@ class Track:
         return self._times[segment]
 
     def _keep_checkpoint(self) -> None:
-        if not self._seekable:
-            return
         if self._checkpoint_rows and self._checkpoint_rows[-1] >= self.row:
             return
         self._checkpoint_rows.append(self.row)
         self._checkpoints.append(self.engine.checkpoint())
 
 
-class FromParquet:
-    """A tape read straight from its Parquet files into memory, without its fast copy."""
+def fold(
+    engine: Engine, pieces: Iterable[TapeColumns], tick: Callable[[int], None] | None = None
+) -> None:
+    """Run an engine over a whole tape at full speed and end its stream.
 
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
-
-    def segments(self) -> list[TapeColumns]:
-        """Return all rows as one piece for each batch read."""
-        return list(self._tape.read_batches(cached=False))
+    `tick` is called with the rows taken in after each piece.
+    """
+    row_count = 0
+    for piece in pieces:
+        engine.apply(piece)
+        row_count += len(piece)
+        if tick is not None:
+            tick(row_count)
+    engine.end()

@@ -58,11 +58,17 @@ class StrategyError(FlowError):
 class Engine:
     """A synchronous fold of inputs; how they are cut into calls changes no result.
 
-    Not thread-safe but for `view`, which any thread may read.
+    Not thread-safe but for `view`, which any thread may read. Nobody looks at an engine that is not
+    `shown`: its view stays empty.
     """
 
     def __init__(
-        self, instrument: Instrument, config: EngineConfig, strategy: Strategy | None = None
+        self,
+        instrument: Instrument,
+        config: EngineConfig,
+        strategy: Strategy | None = None,
+        *,
+        shown: bool = True,
     ) -> None:
         if strategy is not None:
             config = replace(config, decide=type(strategy).decide)
@@ -71,7 +77,10 @@ class Engine:
         self.ledger = Ledger()
         self.strategy = copy.deepcopy(strategy)
         self.ended = False
-        self._kernel = make_kernel(instrument, config, BUBBLES_KEPT)
+        self.start_us = 0
+        """Time of the first trade; 0 before it."""
+        self._kernel = make_kernel(instrument, config, BUBBLES_KEPT if shown else 0)
+        self._shown = shown
         self.view = MarketView(
             instrument,
             config.bar_us,
@@ -101,6 +110,8 @@ class Engine:
         batch = Batch(trades.ts_us, trades.price_ticks, trades.qty_lots, trades.side)
         first_input = int(self.snapshot["input"]) + 1
         at, count = 0, len(batch)
+        if self.start_us == 0 and count:
+            self.start_us = int(trades.ts_us[0])
         while at < count:
             at, decides = self._kernel.run(batch, at)
             if decides:
@@ -188,6 +199,8 @@ class Engine:
     def _collect(self, trades: Columns | None, first_input: int) -> None:
         self._keep_outputs()
         bubbles, bubble_count = self._kernel.take_bubbles()
+        if not self._shown:
+            return
         view, ledger = self.view, self.ledger
         with view.lock:
             kept = bubbles.view(BUBBLE)

@@ -21,11 +21,17 @@ FILLS_KEPT = 1 << 14
 EQUITY_KEPT = 1 << 16
 
 
+def _raw(records: Records) -> NDArray[np.uint8]:
+    """The bytes of records, one row each; NumPy copies these at once, but structs one by one."""
+    return np.ascontiguousarray(records).view(np.uint8).reshape(len(records), -1)
+
+
 class Ring:
     """The last `capacity` records of an endless numbered row; record i is the i-th ever added."""
 
     def __init__(self, dtype: np.dtype[np.void], capacity: int) -> None:
         self._slots = np.zeros(capacity, dtype)
+        self._bytes = _raw(self._slots)
         self.head = 0
 
     def append(self, records: Records) -> None:
@@ -34,11 +40,13 @@ class Ring:
         if len(records) >= capacity:
             self.head += len(records) - capacity
             records = records[-capacity:]
-        at = self.head % capacity
-        first = min(len(records), capacity - at)
-        self._slots[at : at + first] = records[:first]
-        self._slots[: len(records) - first] = records[first:]
-        self.head += len(records)
+        if len(records) == 0:
+            return
+        at, new = self.head % capacity, _raw(records)
+        first = min(len(new), capacity - at)
+        self._bytes[at : at + first] = new[:first]
+        self._bytes[: len(new) - first] = new[first:]
+        self.head += len(new)
 
     def since(self, index: int) -> Records:
         """Return a copy of the records from `index` on that are still kept, oldest first."""
@@ -64,17 +72,27 @@ class Series:
     """A growing row of records that are all kept."""
 
     def __init__(self, dtype: np.dtype[np.void]) -> None:
-        self._records = np.zeros(1024, dtype)
+        self._records = np.empty(1024, dtype)
+        self._bytes = _raw(self._records)
         self.head = 0
+
+    def reserve(self, count: int) -> None:
+        """Make room for `count` records in all; memory is taken only as records fill it."""
+        if count > len(self._records):
+            grown = np.empty(count, self._records.dtype)
+            grown_bytes = _raw(grown)
+            # Records behind the head may be taken up again after going back.
+            grown_bytes[: len(self._records)] = self._bytes
+            self._records, self._bytes = grown, grown_bytes
 
     def append(self, records: Records) -> None:
         """Add records behind the newest."""
+        if len(records) == 0:
+            return
         need = self.head + len(records)
         if need > len(self._records):
-            grown = np.zeros(max(need, 2 * len(self._records)), self._records.dtype)
-            grown[: self.head] = self._records[: self.head]
-            self._records = grown
-        self._records[self.head : need] = records
+            self.reserve(max(need, 2 * len(self._records)))
+        self._bytes[self.head : need] = _raw(records)
         self.head = need
 
     def since(self, index: int) -> Records:

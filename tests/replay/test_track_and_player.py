@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowtape.replay.parts import TapeColumns
 from flowtape.replay.player import Player, parse_speed
-from flowtape.replay.track import CHECKPOINT_ROWS, Track
+from flowtape.replay.track import CHECKPOINT_ROWS, Track, fold
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
@@ -25,16 +25,14 @@ SHORT = make_columns(3000, seed=2)
 CONFIG = EngineConfig(equity_grid_us=60_000_000)
 
 
-def track_of(
-    columns: TapeColumns, strategy: Strategy | None = None, pieces: int = 1, **kwargs: bool
-) -> Track:
-    return Track(Engine(INSTRUMENT, CONFIG, strategy), MemoryTape(columns, pieces), **kwargs)
+def track_of(columns: TapeColumns, strategy: Strategy | None = None, pieces: int = 1) -> Track:
+    return Track(Engine(INSTRUMENT, CONFIG, strategy), MemoryTape(columns, pieces))
 
 
 def straight(columns: TapeColumns, strategy: Strategy | None = None) -> str:
-    track = track_of(columns, strategy, seekable=False)
-    track.advance(track.row_count)
-    return track.engine.digest()
+    engine = Engine(INSTRUMENT, CONFIG, strategy, shown=False)
+    fold(engine, [columns])
+    return engine.digest()
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +67,10 @@ def test_seeks_with_a_strategy_lead_to_the_same_end() -> None:
 def test_seek_shows_the_bubbles_before_its_target() -> None:
     track = track_of(LONG)
     track.seek(200_000)
-    straight_on = track_of(LONG, seekable=False)
-    straight_on.advance(200_000)
+    straight_on = Engine(INSTRUMENT, CONFIG)
+    straight_on.apply(LONG.slice(0, 200_000))
     shown = track.engine.view.bubbles.since(0)
-    expected = straight_on.engine.view.bubbles.since(0)
+    expected = straight_on.view.bubbles.since(0)
     assert len(shown) > 10_000
     assert shown[-10_000:].tobytes() == expected[-10_000:].tobytes()
 

@@ -1,0 +1,455 @@
+"""Live trades of one symbol: connections and queries around the sequencer that orders them."""
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from types import TracebackType
+from typing import Any, Self
+
+from flowtape.connectors.binance.decode import (
+    DecodeError,
+    Page,
+    ShutdownNotice,
+    TradeFrame,
+    decode_frame,
+)
+from flowtape.connectors.binance.link import Closed, LinkReport, LinkTimes, Opened, Received, Silent
+from flowtape.connectors.binance.links import KeepTimes, LinkKeeper
+from flowtape.connectors.binance.market_clock import MarketClock
+from flowtape.connectors.binance.markets import base_url, market_api, unknown_symbol
+from flowtape.connectors.binance.pacing import Backoff, Sleep
+from flowtape.connectors.binance.rest import INVALID_SYMBOL, PAGE_ROWS, RestClient, RestError
+from flowtape.connectors.binance.rows import Row, trades_of
+from flowtape.connectors.binance.sequencer import FetchAggTrades, Sequencer, SequencerConfig
+from flowtape.stream.errors import SourceError
+from flowtape.stream.instrument import Instrument
+from flowtape.stream.ports import Event, Gap
+
+INBOX_MAX = 8_192
+REJECTS_MAX = 100
+REJECTS_SPAN_US = 60_000_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTimes:
+    """How long a source waits for what, in seconds.
+
+    `quiet_s` without an event makes a `Clock`; `rotate_s` is the age at which a connection is
+    replaced, below the venue's 24 hours; `stable_s` of data end the growth of reconnect delays
+    between `retry_base_s` and `retry_cap_s`; `repair_retry_s` caps the delays between queries.
+    """
+
+    first_data_s: float = 10.0
+    connect_s: float = 10.0
+    close_s: float = 1.0
+    request_s: float = 10.0
+    ping_s: float = 20.0
+    quiet_s: float = 0.1
+    rotate_s: float = 23.5 * 3600
+    stable_s: float = 30.0
+    retry_base_s: float = 0.25
+    retry_cap_s: float = 30.0
+    repair_retry_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatistics:
+    """What a source has seen so far.
+
+    `rejected` frames and rows could not be decoded; `foreign` ones were of no use here; `repaired`
+    rows came over REST first; `missing` ids lie in `gaps`. `lag_us` is how much longer the last
+    frame took than the fastest one of its connection.
+    """
+
+    connected: bool
+    repairing: bool
+    frames: int
+    trades: int
+    duplicates: int
+    conflicts: int
+    late: int
+    voids: int
+    repaired: int
+    gaps: int
+    missing: int
+    rejected: int
+    foreign: int
+    reconnects: int
+    lag_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    fetch: FetchAggTrades
+    page: Page
+
+
+@dataclass(frozen=True, slots=True)
+class _NoAnswer:
+    fetch: FetchAggTrades
+    error: RestError
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    agg_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Crash:
+    error: Exception
+
+
+_Answers = _Answer | _NoAnswer | _Newest | _Crash
+
+
+def monotonic_us() -> int:
+    """Return this machine's steady clock in microseconds."""
+    return time.monotonic_ns() // 1_000
+
+
+class BinanceSource:
+    """Trades of one symbol from Binance as they happen, every id once and in order.
+
+    Frames that queued up while the consumer was busy become one `Trades`. Lost frames are repaired
+    over REST before anything behind them goes out; what cannot be repaired is declared by a `Gap`.
+    Connections are renewed, overlapping, before the venue ends them. An async context manager;
+    `events` may be iterated once.
+
+    Args:
+        symbol: such as BTCUSDT, in any case.
+        market: `spot` or `um`.
+        stream_url: the venue's WebSocket address; Binance's own when None.
+        rest_url: the venue's REST address; Binance's own when None.
+        silence_s: how long a connection may bring nothing before it is doubted.
+        start_after: the last aggregate id already known; trades since then are fetched first.
+        times: further waiting times.
+        sequencing: bounds of holding and repairing.
+        rng: source of jitter in delays.
+        clock_us: a steady clock in microseconds.
+        sleep: how delays are waited for.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        *,
+        market: str = "spot",
+        stream_url: str | None = None,
+        rest_url: str | None = None,
+        silence_s: float = 30.0,
+        start_after: int | None = None,
+        times: SourceTimes | None = None,
+        sequencing: SequencerConfig | None = None,
+        rng: random.Random | None = None,
+        clock_us: Callable[[], int] = monotonic_us,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        api = market_api(market)
+        self._symbol = symbol.upper()
+        times = times or SourceTimes()
+        self._rng = rng or random.Random()
+        self._clock_us = clock_us
+        self._api = api
+        self._rest = RestClient(
+            api,
+            base_url(rest_url or api.rest_url, ("http", "https"), "--rest-url"),
+            clock_us=clock_us,
+            rng=self._rng,
+            sleep=sleep,
+            request_s=times.request_s,
+        )
+        stream_base = base_url(stream_url or api.stream_url, ("ws", "wss"), "--stream-url")
+        self._inbox: asyncio.Queue[LinkReport | None] = asyncio.Queue(INBOX_MAX)
+        self._links = LinkKeeper(
+            api.stream_address(stream_base, self._symbol),
+            self._inbox.put,
+            self._spawn,
+            link_times=LinkTimes(
+                first_data_s=min(times.first_data_s, silence_s),
+                silence_s=silence_s,
+                connect_s=times.connect_s,
+                close_s=times.close_s,
+                ping_s=times.ping_s,
+            ),
+            times=KeepTimes(times.rotate_s, times.stable_s, times.retry_base_s, times.retry_cap_s),
+            rng=self._rng,
+            clock_us=clock_us,
+            sleep=sleep,
+        )
+        self._answers: deque[_Answers] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._instrument: Instrument | None = None
+        self._sequencer = Sequencer(sequencing or SequencerConfig(), start_after)
+        self._market_clock = MarketClock(int(times.quiet_s * 1e6))
+        self._repair_retry = Backoff(0.1, times.repair_retry_s, self._rng)
+        self._rejects: deque[int] = deque(maxlen=REJECTS_MAX + 1)
+        self._frames = self._trades = self._rejected = self._foreign = 0
+        self._delay_us = 0
+        self._delay_us_min: int | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def instrument(self) -> Instrument:
+        """Return what the trades are about; known once the source was opened."""
+        if self._instrument is None:
+            raise SourceError(f"the source of {self._symbol} is not open yet")
+        return self._instrument
+
+    @property
+    def last_id(self) -> int | None:
+        """Return the last aggregate id that went out or was declared missing."""
+        return self._sequencer.last_id
+
+    @property
+    def statistics(self) -> SourceStatistics:
+        """Return what was seen so far."""
+        counts = self._sequencer.counts
+        return SourceStatistics(
+            connected=self._links.standing,
+            repairing=self._sequencer.holding,
+            frames=self._frames,
+            trades=self._trades,
+            duplicates=counts.duplicates,
+            conflicts=counts.conflicts,
+            late=counts.late,
+            voids=counts.voids,
+            repaired=counts.repaired,
+            gaps=counts.gaps,
+            missing=counts.missing,
+            rejected=self._rejected,
+            foreign=self._foreign,
+            reconnects=max(0, self._links.made_count - 1),
+            lag_us=self._delay_us - (self._delay_us_min or 0),
+        )
+
+    async def open(self) -> Instrument:
+        """Ask the venue about the symbol and return its instrument.
+
+        Raises InputError for a symbol the venue does not list, SourceError when it cannot be asked.
+        """
+        await self._rest.__aenter__()
+        try:
+            self._instrument = await self._rest.instrument(self._symbol)
+        except BaseException:
+            await self.close()
+            raise
+        return self._instrument
+
+    async def close(self) -> None:
+        """End every connection and query; may be called at any time and again."""
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._rest.__aexit__(None, None, None)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield trades in id order, with gaps repaired or declared, and time in quiet markets.
+
+        Raises SourceError when the venue cannot be reached at all or sends nonsense.
+        """
+        try:
+            if self._instrument is None:
+                await self.open()
+            self._links.connect()
+            while True:
+                await self._take_reports()
+                self._sequencer.poll(self._clock_us())
+                for fetch in self._sequencer.effects():
+                    self._spawn(self._fetch(fetch))
+                self._links.rotate()
+                for event in self._events(self._clock_us()):
+                    yield event
+        finally:
+            await self.close()
+
+    async def _take_reports(self) -> None:
+        wait_s = max(0.0, (self._wake_us() - self._clock_us()) / 1e6)
+        reports: list[LinkReport | None] = []
+        try:
+            async with asyncio.timeout(wait_s):
+                reports.append(await self._inbox.get())
+        except TimeoutError:
+            return
+        while len(reports) < INBOX_MAX and not self._inbox.empty():
+            reports.append(self._inbox.get_nowait())
+        while self._answers:
+            self._take_answer(self._answers.popleft())
+        for report in reports:
+            if report is not None:
+                self._take_report(report)
+
+    def _wake_us(self) -> int:
+        times = [self._clock_us() + 1_000_000]
+        if self._may_tell_time():
+            times.append(self._market_clock.wake_us())
+        if (repair_us := self._sequencer.wake_us()) is not None:
+            times.append(repair_us)
+        return min(times)
+
+    def _may_tell_time(self) -> bool:
+        return self._links.standing and not self._sequencer.holding
+
+    def _events(self, now_us: int) -> Iterator[Event]:
+        for is_gap, items in groupby(self._sequencer.take(), lambda item: isinstance(item, Gap)):
+            if is_gap:
+                for gap in items:
+                    assert isinstance(gap, Gap)
+                    _log.warning("ids %d to %d are lost: %s", gap.from_id, gap.to_id, gap.reason)
+                    self._market_clock.emitted(now_us)
+                    yield gap
+            else:
+                trades = trades_of([row for row in items if isinstance(row, Row)])
+                self._trades += len(trades)
+                self._market_clock.emitted(now_us, int(trades.ts_us.max()))
+                yield trades
+        if self._may_tell_time() and (statement := self._market_clock.statement(now_us)):
+            yield statement
+
+    def _take_report(self, report: LinkReport) -> None:
+        match report:
+            case Received():
+                self._received(report)
+            case Opened():
+                self._links.opened(report.link)
+                self._sequencer.catch_up(self._clock_us())
+            case Silent():
+                self._links.silent(report)
+                self._sequencer.catch_up(self._clock_us())
+                if self._sequencer.last_id is None:
+                    self._spawn(self._find_newest())
+            case Closed():
+                self._links.closed(report)
+
+    def _take_answer(self, answer: _Answers) -> None:
+        match answer:
+            case _Answer():
+                self._answered(answer)
+            case _NoAnswer():
+                self._unanswered(answer)
+            case _Newest():
+                self._sequencer.begin_after(answer.agg_id)
+            case _Crash():
+                raise answer.error
+
+    def _received(self, report: Received) -> None:
+        self._frames += 1
+        if isinstance(report.data, bytes):
+            self._reject(DecodeError(f"a binary frame of {len(report.data)} bytes"))
+            return
+        try:
+            event = decode_frame(report.data, self.instrument)
+        except DecodeError as error:
+            self._reject(error)
+            return
+        if isinstance(event, TradeFrame) and event.symbol == self._symbol:
+            self._observe(report, event.event_us)
+            self._sequencer.receive(event.row, self._clock_us())
+        elif isinstance(event, ShutdownNotice):
+            _log.info("the server announced its shutdown; opening another connection")
+            self._links.replace(report.link)
+        else:
+            self._foreign += 1
+            _log.debug("not used: %s", event)
+
+    def _observe(self, report: Received, event_us: int) -> None:
+        first = self._links.proved(report.link)
+        self._market_clock.pushed(event_us, report.received_us)
+        self._delay_us = report.received_us - event_us
+        if first or self._delay_us_min is None or self._delay_us < self._delay_us_min:
+            self._delay_us_min = self._delay_us
+
+    def _reject(self, error: DecodeError) -> None:
+        self._rejected += 1
+        _log.warning("%s", error)
+        now_us = self._clock_us()
+        self._rejects.append(now_us)
+        full = len(self._rejects) > REJECTS_MAX
+        if full and now_us - self._rejects[0] < REJECTS_SPAN_US:
+            raise SourceError(
+                f"over {REJECTS_MAX} unreadable trades of {self._symbol} within a minute; if the "
+                f"venue changed its tick size, start again; the last one: {error}"
+            )
+
+    def _answered(self, report: _Answer) -> None:
+        self._repair_retry.reset()
+        for error in report.page.errors:
+            self._reject(error)
+        top_id = self._sequencer.top_id
+        self._sequencer.receive_page(
+            report.fetch, report.page.rows, self._clock_us(), exhausted=report.page.exhausted
+        )
+        if report.fetch.to_id is None and self._sequencer.top_id > top_id:
+            self._links.outrun()
+
+    def _unanswered(self, report: _NoAnswer) -> None:
+        error = report.error
+        if error.code == INVALID_SYMBOL:
+            raise unknown_symbol(self._symbol, self._api.market)
+        _log.warning("repair from id %d failed: %s", report.fetch.from_id, error)
+        retry_s = self._repair_retry.next_s(error.pause_s or 0.0)
+        now_us = self._clock_us()
+        self._sequencer.fetch_failed(
+            report.fetch,
+            f"REST did not answer: {error}",
+            now_us,
+            retry_us=now_us + int(retry_s * 1e6),
+            blocked=error.pause_s is not None,
+        )
+
+    async def _fetch(self, fetch: FetchAggTrades) -> None:
+        limit = PAGE_ROWS
+        if fetch.to_id is not None:
+            limit = min(PAGE_ROWS, fetch.to_id - fetch.from_id + 1)
+        try:
+            page = await self._rest.agg_trades(self.instrument, fetch.from_id, limit)
+        except RestError as error:
+            self._answer(_NoAnswer(fetch, error))
+        else:
+            self._answer(_Answer(fetch, page))
+
+    async def _find_newest(self) -> None:
+        try:
+            page = await self._rest.agg_trades(self.instrument, None, 1)
+        except RestError as error:
+            _log.warning("%s", error)
+            return
+        if page.rows:
+            self._answer(_Newest(page.rows[-1].agg_id))
+
+    def _answer(self, answer: _Answers) -> None:
+        self._answers.append(answer)
+        if not self._inbox.full():
+            self._inbox.put_nowait(None)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began
+        return task
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._answer(_Crash(error))

@@ -1,0 +1,256 @@
+"""Text from Binance to events in exact integers: whatever comes is an event or a DecodeError."""
+
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from flowtape.connectors.binance.messages import (
+    AggTrade,
+    ApiError,
+    Combined,
+    ExchangeInfo,
+    RequestId,
+    RestAggTrade,
+    ServerShutdown,
+)
+from flowtape.connectors.binance.rows import Row
+from flowtape.stream.decimals import parse_decimal
+from flowtape.stream.errors import OffGridError, SourceError
+from flowtape.stream.instrument import Instrument
+
+MICROSECONDS_FROM = 10**15
+"""Times of at least this are microseconds (16 digits), lower ones milliseconds (13 digits)."""
+
+PRICE_TICKS_MAX = 1 << 50
+QTY_LOTS_MAX = 1 << 56
+TS_US_MAX = 1 << 53
+"""The ranges of the kernel, so that no frame can make it refuse a batch."""
+
+EVENT_SKEW_US_MAX = 24 * 3600 * 1_000_000
+"""Trade time further than a day from event time is damage; it would carry stream time away."""
+
+_EXCERPT_CHARS = 120
+_BROKEN = (msgspec.MsgspecError, UnicodeError, RecursionError)
+_S = TypeVar("_S")
+
+
+class DecodeError(SourceError):
+    """A frame or row is not what Binance documents; the text names what is wrong and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class TradeFrame:
+    """A trade from the stream with the venue's push time."""
+
+    symbol: str
+    row: Row
+    event_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownNotice:
+    """The server will stop; another connection is needed now."""
+
+    event_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReply:
+    """An answer to a control message; `error` is None when it was accepted."""
+
+    id: RequestId
+    result: Any
+    error: ApiError | None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherFrame:
+    """An event of a kind that is not decoded here."""
+
+    kind: str
+
+
+FrameEvent = TradeFrame | ShutdownNotice | ControlReply | OtherFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The answer to one REST query for aggregate trades.
+
+    `exhausted` says that the venue had no more rows than these; `errors` name the rows that could
+    not be decoded, which are not in `rows`.
+    """
+
+    rows: list[Row]
+    errors: list[DecodeError]
+    exhausted: bool
+
+
+class _Fields(Struct, frozen=True):
+    """Every key by which the kind of a message is told."""
+
+    e: Any = None
+    stream: Any = None
+    data: Raw = Raw(b"")
+    id: Any = None
+    result: Any = None
+    error: Any = None
+    code: Any = None
+    msg: Any = None
+
+
+_fields = msgspec.json.Decoder(_Fields)
+_trade = msgspec.json.Decoder(AggTrade)
+_tagged = msgspec.json.Decoder(AggTrade | ServerShutdown)
+_combined = msgspec.json.Decoder(Combined)
+_rows = msgspec.json.Decoder(list[Raw])
+_rest_row = msgspec.json.Decoder(RestAggTrade)
+_exchange_info = msgspec.json.Decoder(ExchangeInfo)
+_api_error = msgspec.json.Decoder(ApiError)
+
+
+def decode_frame(data: str | bytes, instrument: Instrument) -> FrameEvent:
+    """Decode one frame of a raw or combined connection.
+
+    Raises DecodeError for anything that is no JSON object, and for trades with a missing or wrong
+    value, a price or quantity off the instrument's grid, or a time out of range.
+    """
+    try:
+        payload: str | bytes | Raw = data
+        if data[:9] in ('{"stream"', b'{"stream"'):
+            payload = _combined.decode(data).data
+        message = _tagged.decode(payload)
+    except _BROKEN:
+        return _decode_unusual(data, instrument)
+    if isinstance(message, ServerShutdown):
+        return ShutdownNotice(_time_us(message.event_time, data))
+    return _trade_frame(message, instrument, data)
+
+
+def decode_page(body: bytes, instrument: Instrument, limit: int) -> Page:
+    """Decode the answer to a query for at most `limit` aggregate trades.
+
+    Raises DecodeError when the body is no list; a bad row costs that row alone.
+    """
+    raw_rows = _parse(_rows, body, "the list of trades")
+    rows: list[Row] = []
+    errors: list[DecodeError] = []
+    for raw in raw_rows:
+        text = bytes(raw)
+        try:
+            message = _parse(_rest_row, text, "a trade")
+            rows.append(_row(message, _time_us(message.trade_time, text), instrument, text))
+        except DecodeError as error:
+            errors.append(error)
+    rows.sort(key=lambda row: row.agg_id)
+    return Page(rows, errors, exhausted=len(raw_rows) < limit)
+
+
+def decode_error(body: bytes) -> ApiError | None:
+    """Return the error object of a REST answer, or None when the body holds none."""
+    try:
+        return _api_error.decode(body)
+    except _BROKEN:
+        return None
+
+
+def decode_exchange_info(body: bytes) -> ExchangeInfo:
+    """Decode exchangeInfo; raises DecodeError."""
+    return _parse(_exchange_info, body, "exchangeInfo")
+
+
+def _decode_unusual(data: str | bytes, instrument: Instrument) -> FrameEvent:
+    fields = _parse(_fields, data, "a frame")
+    payload = bytes(fields.data)
+    if not payload:
+        if fields.e is None:
+            return _control(fields, data)
+        return _event(fields.e, data, data, instrument)
+    try:
+        kind = _fields.decode(payload).e
+    except _BROKEN:
+        kind = None
+    if kind is None:
+        return OtherFrame(str(fields.stream))
+    return _event(kind, payload, data, instrument)
+
+
+def _event(
+    kind: Any, payload: str | bytes, data: str | bytes, instrument: Instrument
+) -> FrameEvent:
+    if kind == AggTrade.__struct_config__.tag:
+        return _trade_frame(_parse(_trade, payload, "a trade"), instrument, data)
+    if kind == ServerShutdown.__struct_config__.tag:
+        return ShutdownNotice(0)
+    return OtherFrame(str(kind))
+
+
+def _control(fields: _Fields, data: str | bytes) -> ControlReply:
+    reply_id = fields.id if isinstance(fields.id, str | int) else None
+    if isinstance(fields.error, dict):
+        code, msg = fields.error.get("code"), fields.error.get("msg")
+    elif fields.code is not None:
+        code, msg = fields.code, fields.msg
+    elif reply_id is not None:
+        return ControlReply(reply_id, fields.result, None)
+    else:
+        _refuse("a frame is neither an event nor a reply", data)
+    if not isinstance(code, int) or not isinstance(msg, str):
+        _refuse("an error reply has no code and message", data)
+    return ControlReply(reply_id, None, ApiError(code, msg))
+
+
+def _trade_frame(message: AggTrade, instrument: Instrument, data: str | bytes) -> TradeFrame:
+    event_us = _time_us(message.event_time, data)
+    ts_us = _time_us(message.trade_time, data)
+    if abs(ts_us - event_us) > EVENT_SKEW_US_MAX:
+        _refuse(f"trade time {ts_us} us is over a day from event time {event_us} us", data)
+    return TradeFrame(message.symbol, _row(message, ts_us, instrument, data), event_us)
+
+
+def _row(
+    message: AggTrade | RestAggTrade, ts_us: int, instrument: Instrument, data: str | bytes
+) -> Row:
+    try:
+        price_ticks = parse_decimal(message.price, instrument.price_decimals)
+        qty_lots = parse_decimal(message.qty, instrument.qty_decimals)
+    except OffGridError as error:
+        _refuse(f"trade {message.agg_id} of {instrument.symbol}: {error}", data)
+    if not (0 <= price_ticks <= PRICE_TICKS_MAX and 0 <= qty_lots <= QTY_LOTS_MAX):
+        _refuse(f"trade {message.agg_id}: price or quantity is out of range", data)
+    if message.last_id < message.first_id:
+        _refuse(f"trade {message.agg_id}: last id is below first id", data)
+    return Row(
+        message.agg_id,
+        ts_us,
+        price_ticks,
+        qty_lots,
+        message.first_id,
+        message.last_id,
+        message.is_buyer_maker,
+    )
+
+
+def _time_us(time: int, data: str | bytes) -> int:
+    time_us = time if time >= MICROSECONDS_FROM else time * 1_000
+    if time_us > TS_US_MAX:
+        _refuse(f"time {time} is out of range", data)
+    return time_us
+
+
+def _parse(decoder: msgspec.json.Decoder[_S], data: str | bytes, what: str) -> _S:
+    try:
+        return decoder.decode(data)
+    except _BROKEN as error:
+        raise DecodeError(f"{what} cannot be read: {error}: {_excerpt(data)}") from None
+
+
+def _refuse(what: str, data: str | bytes) -> NoReturn:
+    raise DecodeError(f"{what}: {_excerpt(data)}")
+
+
+def _excerpt(data: str | bytes) -> str:
+    shown = repr(data[:_EXCERPT_CHARS])
+    return shown if len(data) <= _EXCERPT_CHARS else f"{shown}..."

@@ -1,0 +1,1 @@
+"""A Binance-compatible venue on loopback that plays trades to any Binance client."""

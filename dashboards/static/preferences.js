@@ -1,0 +1,13 @@
+// Small choices that outlive a reload.
+
+const PREFIX = "flowtape.";
+
+/** The stored choice if it is one of `allowed`, else `fallback`. */
+export function preference(name, allowed, fallback) {
+  const value = localStorage.getItem(PREFIX + name);
+  return allowed.includes(value) ? value : fallback;
+}
+
+export function setPreference(name, value) {
+  localStorage.setItem(PREFIX + name, value);
+}

@@ -1,0 +1,304 @@
+"""Reading archives of trades as text: Binance's files as they come, and any CSV by its columns.
+
+Binance's aggTrades files have 8 columns on spot and 7 on the futures markets, a header or none,
+times in milliseconds or, on spot since 2025, in microseconds, and numbers with trailing zeros or
+without. Nothing is taken for granted but the first line; the rest is checked row by row.
+"""
+
+import hashlib
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowtape._kernel import parse_archive_text
+from flowtape.replay.schema import PRICE_TICKS_MAX, QTY_LOTS_MAX
+from flowtape.stream.decimals import format_decimal
+from flowtape.stream.errors import InputError
+from flowtape.stream.trades import Trades
+
+MICROSECONDS_FROM = 10**15
+TS_US_MAX = 2**53
+
+ByteCount = Callable[[int], None]
+"""Told how many more bytes were read, for a progress bar."""
+
+_BLOCK_BYTES = 1 << 20
+_LINE_BYTES_MAX = 1 << 12
+_MILLISECONDS_MIN = 10**11  # a smaller number would lie before 1973: it counts seconds
+_ARCHIVE_HEADER = (
+    *("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id"),
+    *("transact_time", "is_buyer_maker", "is_best_match"),
+)
+_ARCHIVE_LAYOUT = "apqfltm-"
+_LETTERS = {
+    "id": "a",
+    "ts": "t",
+    "price": "p",
+    "qty": "q",
+    "first_id": "f",
+    "last_id": "l",
+    "is_buyer_maker": "m",
+    "side": "s",
+}
+_CHECKSUM = re.compile(r"([0-9a-fA-F]{64})(?:\s.*)?", re.ASCII | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some rows of a file, in file order, on the grid that the file needed so far.
+
+    `trades.ts_us` is in microseconds whatever the file has; `in_us` tells for each row which unit
+    it was. `is_trade` is false for rows of price or quantity 0. `first_row` is the number of the
+    first row in the file, counted from 1 with the header.
+    """
+
+    trades: Trades
+    in_us: NDArray[np.bool_]
+    is_trade: NDArray[np.bool_]
+    price_decimals: int
+    qty_decimals: int
+    first_row: int
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Return what `ts=time,price=px,...` says: a header name or a number, from 1, for each field.
+
+    Raises InputError when a field is unknown, named twice or missing.
+    """
+    columns: dict[str, str] = {}
+    for pair in text.split(","):
+        field, equals, column = (piece.strip() for piece in pair.partition("="))
+        if not equals or not column or field not in _LETTERS or field in columns:
+            raise InputError(
+                f"--columns {pair!r} is not FIELD=COLUMN; fields, each once, are "
+                f"{', '.join(_LETTERS)}"
+            )
+        columns[field] = column
+    missing = [field for field in ("ts", "price", "qty", "id") if field not in columns]
+    if missing:
+        raise InputError(f"--columns lacks {', '.join(missing)}")
+    if ("side" in columns) == ("is_buyer_maker" in columns):
+        raise InputError("--columns needs either side or is_buyer_maker")
+    return columns
+
+
+class ArchiveFile:
+    """One file of trades, zipped or not.
+
+    Opening looks at the first line only. Every method raises InputError, naming file, row and
+    value, for a file that cannot be used.
+
+    Attributes:
+        kind: `spot` for 8 columns, `futures` for 7, `columns` where the caller named them.
+        text_bytes: size of the text, unzipped.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
+        self.path = path
+        with self._open() as (file, size):
+            self.text_bytes = size
+            first = file.readline(_LINE_BYTES_MAX + 1)
+        first = first.removeprefix(b"\xef\xbb\xbf")
+        if not first.strip():
+            raise InputError(f"{path} is empty")
+        if len(first) > _LINE_BYTES_MAX or not first.isascii() or b"\0" in first:
+            raise InputError(f"{path} is not a trade file: its first line is no line of text")
+        names = [name.strip().strip('"').strip() for name in first.decode().split(",")]
+        if columns is None:
+            has_header = not names[0].removeprefix("-").isdecimal()
+            self.kind, self._layout = self._archive_layout(names, has_header=has_header)
+        else:
+            has_header = not any(map(str.isdecimal, names))
+            self.kind = "columns"
+            self._layout = self._named_layout(names, columns, has_header=has_header)
+        self._header_rows = int(has_header)
+
+    def sha256(self, count: ByteCount) -> str:
+        """Return the hash of the file's bytes, checked against a CHECKSUM file beside it."""
+        digest = hashlib.sha256()
+        with _named(self.path), self.path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                count(len(block))
+        found = digest.hexdigest()
+        beside = self.path.with_name(self.path.name + ".CHECKSUM")
+        if beside.is_file():
+            match = _CHECKSUM.fullmatch(beside.read_bytes()[:_LINE_BYTES_MAX].decode("latin-1"))
+            if match is None:
+                raise InputError(f"{beside} holds no SHA-256; download it again")
+            if match.group(1).lower() != found:
+                raise InputError(
+                    f"{self.path} does not match {beside.name}: it hashes to {found}, not "
+                    f"{match.group(1).lower()}; download both again"
+                )
+        return found
+
+    def blocks(self, count: ByteCount, *, mixed_units: bool = False) -> Iterator[Block]:
+        """Yield the rows of the file; memory is bounded whatever its size.
+
+        A change of the time unit is an error unless `mixed_units`.
+        """
+        price_decimals = qty_decimals = 0
+        row = 1
+        unit_us: bool | None = None
+        for text in self._texts(count):
+            try:
+                columns, price_decimals, qty_decimals, lines = parse_archive_text(
+                    text, self._layout, price_decimals, qty_decimals
+                )
+            except ValueError as error:
+                what, line, field, value = error.args
+                column = "" if "columns" in what else f", column {field + 1}"
+                place = f"{self.path}, row {row + line}{column}"
+                raise InputError(f"{place}: {value!r} {what}") from None
+            trades = Trades(*columns)
+            if len(trades):
+                block = Block(
+                    trades,
+                    trades.ts_us >= MICROSECONDS_FROM,
+                    (trades.price_ticks != 0) & (trades.qty_lots != 0),
+                    price_decimals,
+                    qty_decimals,
+                    row,
+                )
+                if unit_us is None and not mixed_units and block.is_trade.any():
+                    unit_us = bool(block.in_us[np.argmax(block.is_trade)])
+                yield self._checked(block, text, unit_us)
+            row += lines
+
+    def _archive_layout(self, names: list[str], *, has_header: bool) -> tuple[str, str]:
+        expected = _ARCHIVE_HEADER[: len(names)]
+        known = len(names) in (7, 8) and (
+            not has_header or [name.lower() for name in names] == list(expected)
+        )
+        if not known:
+            line = ",".join(names)
+            raise InputError(
+                f"{self.path}, row 1: {line[:120]!r} does not begin a Binance aggTrades file; name "
+                "its columns with --columns ts=...,price=...,qty=...,side=...,id=..."
+            )
+        return ("spot" if len(names) == 8 else "futures"), _ARCHIVE_LAYOUT[: len(names)]
+
+    def _named_layout(
+        self, names: list[str], columns: Mapping[str, str], *, has_header: bool
+    ) -> str:
+        letters = ["-"] * len(names)
+        for field, column in columns.items():
+            if has_header and column in names:
+                index = names.index(column)
+            elif column.isdecimal() and 1 <= int(column) <= len(names):
+                index = int(column) - 1
+            else:
+                there = ", ".join(names) if has_header else f"numbers 1 to {len(names)}"
+                raise InputError(
+                    f"{self.path} has no column {column!r} for {field}; it has {there}"
+                )
+            if letters[index] != "-":
+                raise InputError(f"--columns uses column {column!r} twice")
+            letters[index] = _LETTERS[field]
+        return "".join(letters)
+
+    def _texts(self, count: ByteCount) -> Iterator[bytes]:
+        with self._open() as (file, _):
+            rest = file.readline() if self._header_rows else b""
+            count(len(rest))
+            rest = b"\n" * self._header_rows
+            first = not self._header_rows
+            while block := file.read(_BLOCK_BYTES):
+                count(len(block))
+                if first:
+                    block, first = block.removeprefix(b"\xef\xbb\xbf"), False
+                cut = block.rfind(b"\n") + 1
+                if cut:
+                    yield rest + block[:cut]
+                    rest = block[cut:]
+                elif len(rest) > _LINE_BYTES_MAX:
+                    raise InputError(f"{self.path} has a line of over {_LINE_BYTES_MAX} bytes")
+                else:
+                    rest += block
+            if rest:
+                yield rest + b"\n"
+
+    def _checked(self, block: Block, text: bytes, unit_us: bool | None) -> Block:
+        trades = block.trades
+        ts_us = np.where(block.in_us, trades.ts_us, trades.ts_us * 1_000)
+        no_time = (ts_us > TS_US_MAX) | (trades.ts_us < _MILLISECONDS_MIN)
+        other_unit = np.zeros(1, np.bool_) if unit_us is None else block.in_us != unit_us
+        numbers = (
+            (no_time, trades.ts_us, 0, "counts neither milliseconds nor microseconds"),
+            (
+                other_unit,
+                trades.ts_us,
+                0,
+                f"is not in {'micro' if unit_us else 'milli'}seconds like the rows before",
+            ),
+            (trades.agg_id < 0, trades.agg_id, 0, "is no aggregate id"),
+            (
+                trades.price_ticks > PRICE_TICKS_MAX,
+                trades.price_ticks,
+                block.price_decimals,
+                f"is too large a price with {block.price_decimals} decimals",
+            ),
+            (
+                trades.qty_lots > QTY_LOTS_MAX,
+                trades.qty_lots,
+                block.qty_decimals,
+                f"is too large a quantity with {block.qty_decimals} decimals",
+            ),
+        )
+        for wrong, values, decimals, what in numbers:
+            if wrong.any() and (wrong & block.is_trade).any():
+                row = int(np.argmax(wrong & block.is_trade))
+                value = format_decimal(int(values[row]), decimals)
+                number = block.first_row + _line_of(text, row)
+                raise InputError(f"{self.path}, row {number}: {value} {what}")
+        if no_time.any():
+            # Rows without a trade may lack a time as well.
+            ts_us[no_time] = ts_us[~no_time][0] if not no_time.all() else 0
+        return replace(block, trades=replace(trades, ts_us=ts_us))
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[IO[bytes], int]]:
+        with _named(self.path):
+            if not zipfile.is_zipfile(self.path):
+                with self.path.open("rb") as file:
+                    if file.read(4) == b"PK\x03\x04":
+                        raise InputError(f"{self.path} is a zip file cut short; download it again")
+                    file.seek(0)
+                    yield file, self.path.stat().st_size
+                return
+            with zipfile.ZipFile(self.path) as archive:
+                members = [info for info in archive.infolist() if not info.is_dir()]
+                if len(members) != 1:
+                    raise InputError(f"{self.path} holds {len(members)} files; one CSV is expected")
+                with archive.open(members[0]) as file:
+                    yield file, members[0].file_size
+
+
+def _line_of(text: bytes, row: int) -> int:
+    lines = text.split(b"\n")
+    return [number for number, line in enumerate(lines) if line.strip(b"\r")][row]
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise InputError(f"{path} is a damaged zip file ({error}); download it again") from None
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; name the files in it") from None
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be unzipped: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,203 @@
+"""One Parquet file of a tape, opened for reading."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flowtape.replay.schema import FAST_COLUMNS, TAPE_SCHEMA, PartMeta, from_table
+from flowtape.stream.errors import TapeError
+from flowtape.stream.trades import I8, I64, Trades, side_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TapeColumns:
+    """What an engine reads of a tape: equally long, C-contiguous, read-only columns.
+
+    `ts_us, price_ticks, qty_lots` are int64, `side` is int8 (+1 buyer was the aggressor, -1
+    seller).
+    """
+
+    ts_us: I64
+    price_ticks: I64
+    qty_lots: I64
+    side: I8
+
+    def __len__(self) -> int:
+        return len(self.ts_us)
+
+    def slice(self, start: int, stop: int) -> "TapeColumns":
+        """Return rows [start, stop) as views of these columns."""
+        return TapeColumns(
+            self.ts_us[start:stop],
+            self.price_ticks[start:stop],
+            self.qty_lots[start:stop],
+            self.side[start:stop],
+        )
+
+    @classmethod
+    def concat(cls, pieces: list["TapeColumns"]) -> "TapeColumns":
+        """Return the pieces one behind the other, copied into new columns."""
+        joined = cls(
+            np.concatenate([piece.ts_us for piece in pieces]),
+            np.concatenate([piece.price_ticks for piece in pieces]),
+            np.concatenate([piece.qty_lots for piece in pieces]),
+            np.concatenate([piece.side for piece in pieces]),
+        )
+        joined.freeze()
+        return joined
+
+    def arrays(self) -> tuple[I64, I64, I64, I8]:
+        """Return the columns in their order."""
+        return self.ts_us, self.price_ticks, self.qty_lots, self.side
+
+    def equals(self, other: "TapeColumns") -> bool:
+        """Tell whether the rows are the same."""
+        return (
+            np.array_equal(self.ts_us, other.ts_us)
+            and np.array_equal(self.price_ticks, other.price_ticks)
+            and np.array_equal(self.qty_lots, other.qty_lots)
+            and np.array_equal(self.side, other.side)
+        )
+
+    def freeze(self) -> None:
+        """Make every column read-only."""
+        for column in self.arrays():
+            column.flags.writeable = False
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A Parquet part whose footer was read and checked; rows are read on demand."""
+
+    path: Path
+    meta: PartMeta
+    size_bytes: int
+    mtime_ns: int
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the footer of a part.
+
+        Raises TapeError when the file is damaged, no tape, or of a newer schema.
+        """
+        with _damage_named(path):
+            stat = path.stat()
+            footer = pq.read_metadata(path)
+            meta = PartMeta.from_key_values(footer.metadata, str(path))
+            schema = footer.schema.to_arrow_schema().remove_metadata()
+        if (
+            not schema.equals(TAPE_SCHEMA)
+            or footer.num_rows != meta.row_count
+            or not meta.row_count
+        ):
+            raise TapeError(f"{path} does not fit its own footer; delete it and import again")
+        return cls(path, meta, stat.st_size, stat.st_mtime_ns)
+
+    @functools.cached_property
+    def row_group_starts(self) -> I64:
+        """First row of each row group, and the row count behind the last."""
+        footer = self._footer
+        counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+        return np.cumsum([0, *counts], dtype=np.int64)
+
+    def id_ranges(self) -> list[tuple[int, int, int]]:
+        """Return row count, lowest and highest id of each row group."""
+        column = TAPE_SCHEMA.get_field_index("agg_id")
+        groups = [self._footer.row_group(i) for i in range(self._footer.num_row_groups)]
+        return [
+            (
+                group.num_rows,
+                group.column(column).statistics.min,
+                group.column(column).statistics.max,
+            )
+            for group in groups
+        ]
+
+    def row_at(self, ts_us: int) -> int:
+        """Return the first row whose time has reached `ts_us`, or the row count."""
+        column = TAPE_SCHEMA.get_field_index("ts")
+        footer = self._footer
+        for group in range(footer.num_row_groups):
+            if footer.row_group(group).column(column).statistics.max_raw < ts_us:
+                continue
+            with _damage_named(self.path), self._file() as file:
+                times = file.read_row_group(group, columns=["ts"]).column(0)
+            reached = times.cast(pa.int64()).to_numpy() >= ts_us
+            return int(self.row_group_starts[group]) + int(np.argmax(reached))
+        return self.meta.row_count
+
+    def batches(self, start: int, stop: int, rows: int) -> Iterator[TapeColumns]:
+        """Yield the fast columns of rows [start, stop) in pieces of at most `rows` rows."""
+        groups = self._groups(start, stop)
+        if not groups:
+            return
+        row = int(self.row_group_starts[groups[0]])
+        with _damage_named(self.path), self._file() as file:
+            found = file.iter_batches(batch_size=rows, row_groups=groups, columns=FAST_COLUMNS)
+            for batch in found:
+                lower, upper = max(start - row, 0), min(stop - row, len(batch))
+                row += len(batch)
+                if lower < upper:
+                    yield _fast_columns(batch).slice(lower, upper)
+
+    def trades(self, start: int, stop: int) -> Trades:
+        """Read all columns of rows [start, stop)."""
+        groups = self._groups(start, stop)
+        if not groups:
+            return Trades.empty()
+        with _damage_named(self.path), self._file() as file:
+            table = file.read_row_groups(groups, columns=TAPE_SCHEMA.names)
+        first = int(self.row_group_starts[groups[0]])
+        return from_table(table.slice(start - first, stop - start))
+
+    def sequence(self) -> Iterator[tuple[I64, I64]]:
+        """Yield the columns `agg_id` and `ts_us` of all rows, in pieces."""
+        with _damage_named(self.path), self._file() as file:
+            for group in range(len(self.row_group_starts) - 1):
+                table = file.read_row_group(group, columns=["agg_id", "ts"])
+                yield table.column(0).to_numpy(), table.column(1).cast(pa.int64()).to_numpy()
+
+    def _groups(self, start: int, stop: int) -> list[int]:
+        if start >= stop:
+            return []
+        starts = self.row_group_starts
+        first = int(np.searchsorted(starts, start, "right")) - 1
+        last = int(np.searchsorted(starts, stop, "left"))
+        return list(range(first, last))
+
+    @functools.cached_property
+    def _footer(self) -> pq.FileMetaData:
+        with _damage_named(self.path):
+            return pq.read_metadata(self.path)
+
+    def _file(self) -> pq.ParquetFile:
+        return pq.ParquetFile(self.path, page_checksum_verification=True)
+
+
+def _fast_columns(batch: pa.RecordBatch) -> TapeColumns:
+    columns = TapeColumns(
+        batch.column(0).view(pa.int64()).to_numpy(),
+        batch.column(1).to_numpy(),
+        batch.column(2).to_numpy(),
+        side_of(batch.column(3).to_numpy(zero_copy_only=False)),
+    )
+    columns.side.flags.writeable = False
+    return columns
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise TapeError(f"{path} is gone; open the tape again") from None
+    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise TapeError(f"{path} is damaged ({reason}); delete it and import again") from None

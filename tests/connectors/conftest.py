@@ -1,0 +1,168 @@
+"""Trades, venues and sources for the connector tests, all on loopback and cleaned up after."""
+
+import asyncio
+import gc
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowtape.connectors.binance.client import BinanceSource, SourceTimes
+from flowtape.connectors.binance.rows import Row, rows_of
+from flowtape.connectors.venue.server import VenueServer
+from flowtape.stream.instrument import Instrument
+from flowtape.stream.ports import Clock, Gap
+from flowtape.stream.trades import Trades
+
+FIRST_ID = 1_000
+START_US = 1_760_000_000_123_456
+
+
+@pytest.fixture(scope="session")
+def fast() -> SourceTimes:
+    return SourceTimes(
+        first_data_s=0.3,
+        connect_s=2.0,
+        close_s=0.1,
+        request_s=2.0,
+        quiet_s=0.02,
+        retry_base_s=0.01,
+        retry_cap_s=0.05,
+        repair_retry_s=0.1,
+    )
+
+
+@pytest.fixture(scope="session")
+def instrument() -> Instrument:
+    return Instrument("BTCUSDT", "spot", price_decimals=2, qty_decimals=5)
+
+
+@pytest.fixture(scope="session")
+def make_trades() -> Callable[..., Trades]:
+    def make(count: int, first_id: int = FIRST_ID, step_us: int = 1_000, seed: int = 7) -> Trades:
+        rng = np.random.default_rng(seed)
+        ids = np.arange(first_id, first_id + count)
+        lasts = np.cumsum(rng.integers(1, 4, count)) + 9_000_000
+        return Trades(
+            agg_id=ids,
+            ts_us=START_US + np.cumsum(rng.integers(0, 2 * step_us + 1, count)),
+            price_ticks=6_468_262 + np.cumsum(rng.integers(-3, 4, count)),
+            qty_lots=rng.integers(1, 500_000, count),
+            first_id=np.concatenate([[9_000_000], lasts[:-1] + 1]),
+            last_id=lasts,
+            side=np.where(rng.random(count) < 0.5, 1, -1).astype(np.int8),
+        )
+
+    return make
+
+
+@dataclass
+class Heard:
+    """What a source said until a test had enough."""
+
+    rows: list[Row] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    clocks: list[Clock] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[int]:
+        return [row.agg_id for row in self.rows]
+
+    def add(self, event: Trades | Clock | Gap) -> None:
+        if isinstance(event, Trades):
+            self.rows += rows_of(event)
+            self.batches.append(len(event))
+        elif isinstance(event, Gap):
+            self.gaps.append(event)
+        else:
+            self.clocks.append(event)
+
+
+@pytest.fixture
+async def no_leaks() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    ours = before | {asyncio.current_task()}
+    for _ in range(50):
+        if asyncio.all_tasks() <= ours:
+            break
+        await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() <= ours
+    gc.collect()  # sockets that nobody closed warn now, and warnings are errors
+
+
+@pytest.fixture
+async def open_venue(no_leaks: None) -> AsyncIterator[Callable[..., Awaitable[VenueServer]]]:
+    venues: list[VenueServer] = []
+
+    async def start(instrument: Instrument, trades: object, **options: object) -> VenueServer:
+        venue = VenueServer(instrument, trades, **options)
+        venues.append(venue)
+        await venue.start()
+        return venue
+
+    yield start
+    for venue in venues:
+        await venue.stop()
+
+
+@pytest.fixture
+async def make_source(
+    open_venue: Callable[..., Awaitable[VenueServer]], fast: SourceTimes
+) -> AsyncIterator[Callable[..., BinanceSource]]:
+    sources: list[BinanceSource] = []
+
+    def make(venue: VenueServer, **options: object) -> BinanceSource:
+        given = {
+            "symbol": "btcusdt",
+            "stream_url": venue.ws_url,
+            "rest_url": venue.rest_url,
+            "silence_s": 0.4,
+            "times": fast,
+            "rng": random.Random(5),
+        }
+        source = BinanceSource(**(given | options))
+        sources.append(source)
+        return source
+
+    yield make
+    for source in sources:
+        await source.close()
+
+
+@pytest.fixture
+def hear() -> Callable[..., Awaitable[Heard]]:
+    async def listen(
+        source: BinanceSource,
+        until: Callable[[Heard], bool],
+        work: Callable[[], Awaitable[None]] | None = None,
+        limit_s: float = 15.0,
+    ) -> Heard:
+        heard = Heard()
+        async with asyncio.timeout(limit_s):
+            events = source.events()
+            async for event in events:
+                heard.add(event)
+                if until(heard):
+                    break
+                if work is not None:
+                    await work()
+            await events.aclose()
+        return heard
+
+    return listen
+
+
+@pytest.fixture(scope="session")
+def real_frames() -> Path:
+    repo = Path(__file__).resolve().parents[2]
+    data = Path(os.environ.get("FLOWTAPE_REAL_DATA", repo.parent / "shared" / "data"))
+    folder = data / "binance-frames"
+    if not folder.is_dir():
+        pytest.skip("no recorded frames: set FLOWTAPE_REAL_DATA to a folder with binance-frames/")
+    return folder

@@ -1,0 +1,132 @@
+import asyncio
+import random
+
+import pytest
+
+from flowtape.connectors.binance.markets import SPOT
+from flowtape.connectors.binance.rest import RestClient, RestError
+from flowtape.connectors.binance.rows import rows_of
+from flowtape.connectors.venue.faults import RestFault
+from flowtape.stream.errors import SourceError
+
+
+class Sleeper:
+    """A steady clock that moves only when someone sleeps."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_000_000
+        self.slept: list[float] = []
+
+    def clock_us(self) -> int:
+        return self.now_us
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_us += int(seconds * 1e6)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def sleeper() -> Sleeper:
+    return Sleeper()
+
+
+@pytest.fixture
+async def ask(open_venue, instrument, make_trades, sleeper):
+    venue = await open_venue(instrument, make_trades(2_500), happened_count=2_500)
+    client = RestClient(
+        SPOT,
+        venue.rest_url,
+        clock_us=sleeper.clock_us,
+        rng=random.Random(1),
+        sleep=sleeper.sleep,
+        request_s=0.4,
+    )
+    client.venue = venue
+    async with client:
+        yield client
+
+
+async def test_pages_are_read_by_id_or_from_the_end(ask, instrument, make_trades):
+    rows = rows_of(make_trades(2_500))
+    page = await ask.agg_trades(instrument, 1_100, 1_000)
+    assert (page.rows, page.exhausted) == (rows[100:1_100], False)
+    page = await ask.agg_trades(instrument, 3_400, 1_000)
+    assert (page.rows, page.exhausted) == (rows[2_400:], True)
+    assert (await ask.agg_trades(instrument, None, 1)).rows == rows[-1:]
+
+
+async def test_after_a_429_nothing_is_asked_until_its_time(ask, instrument, sleeper):
+    ask.venue.inject(RestFault(429, retry_after_s=7))
+    ask.venue.inject(RestFault(418))
+    with pytest.raises(RestError, match="answered 429") as caught:
+        await ask.agg_trades(instrument, 1_000, 10)
+    assert caught.value.pause_s == 7.0
+    sleeper.now_us += 4_000_000
+    with pytest.raises(RestError, match="asked for a pause") as caught:
+        await ask.agg_trades(instrument, 1_000, 10)
+    assert caught.value.pause_s == 3.0
+    sleeper.now_us += 3_000_000
+    with pytest.raises(RestError, match="answered 418") as caught:
+        await ask.agg_trades(instrument, 1_000, 10)
+    assert caught.value.pause_s == 60.0
+    sleeper.now_us += 60_000_000
+    assert len((await ask.agg_trades(instrument, 1_000, 10)).rows) == 10
+
+
+async def test_queries_are_spread_over_half_of_the_limit(ask, instrument, sleeper):
+    began_us = sleeper.now_us
+    for _ in range(100):
+        await ask.agg_trades(instrument, 1_000, 1)
+    assert 100 * SPOT.agg_trades_weight / 50 - 6.1 <= (sleeper.now_us - began_us) / 1e6 <= 8.0
+
+
+async def test_near_the_limit_it_waits_for_the_minute_to_end(ask, instrument, sleeper):
+    await ask.agg_trades(instrument, 1_000, 1)
+    ask.venue._meter.used = 4_900
+    await ask.agg_trades(instrument, 1_000, 1)
+    with pytest.raises(RestError, match="pause") as caught:
+        await ask.agg_trades(instrument, 1_000, 1)
+    assert 1.0 <= caught.value.pause_s <= 61.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (RestFault(500), "answered 500: -1000 An unknown error"),
+        (RestFault(502, body="<html>"), "answered 502: Bad Gateway"),
+        (RestFault(200, body="<html>"), "list of trades cannot be read"),
+        (RestFault(delay_s=0.6), "did not answer within 0.4 s"),
+        (RestFault(400, body='{"code":-1100,"msg":"Illegal"}'), "answered 400: -1100 Illegal"),
+    ],
+)
+async def test_useless_answers_are_rest_errors(fault, said, ask, instrument):
+    ask.venue.inject(fault)
+    with pytest.raises(RestError, match=said) as caught:
+        await ask.agg_trades(instrument, 1_000, 10)
+    assert caught.value.pause_s is None
+    assert "\n" not in str(caught.value)
+    assert len((await ask.agg_trades(instrument, 1_000, 10)).rows) == 10
+
+
+async def test_the_instrument_is_asked_for_again_after_passing_faults(ask, instrument, sleeper):
+    ask.venue.inject(RestFault(503, query="exchangeInfo"))
+    ask.venue.inject(RestFault(429, retry_after_s=3, query="exchangeInfo"))
+    assert await ask.instrument("BTCUSDT") == instrument
+    assert sum(sleeper.slept) >= 3.0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RestFault(500, count=10, query="exchangeInfo"),
+        RestFault(418, retry_after_s=600, query="exchangeInfo"),
+        RestFault(404, body="<html>", query="exchangeInfo"),
+        RestFault(200, body="[]", query="exchangeInfo"),
+    ],
+)
+async def test_without_an_instrument_the_address_is_doubted(fault, ask, sleeper):
+    ask.venue.inject(fault)
+    with pytest.raises(SourceError, match="check --rest-url and --market"):
+        await ask.instrument("BTCUSDT")
+    assert sum(sleeper.slept) < 15.0
