@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-PARTS = ("startup", "kernel", "replay_speed", "import_archive", "dashboard")
+PARTS = ("startup", "kernel", "replay_speed", "seek", "import_archive", "dashboard")
 
 
 def main() -> None:

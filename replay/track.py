@@ -1,7 +1,7 @@
 """One tape on its way through an engine, with places to jump back to."""
 
 import bisect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from flowtape.stream.engine import Checkpoint, Engine
 SLICE_ROWS = 1 << 17
 """Rows given to the engine at once: long enough to be fast, short enough to stay responsive."""
 
-CHECKPOINT_ROWS = 1 << 17
+CHECKPOINT_ROWS = 1 << 15
 CHECKPOINTS_MAX = 128
 
 LOOKBACK_ROWS = 1 << 16
@@ -68,12 +68,10 @@ class Track:
     def advance(self, row: int) -> None:
         """Take in everything before `row`; behind the last row the stream ends."""
         while self.row < min(row, self.row_count):
-            segment = self._segment_of(self.row)
-            start = int(self._starts[segment])
-            stop = min(row, int(self._starts[segment + 1]), self.row + SLICE_ROWS)
-            stop = min(stop, (self.row // self._spacing + 1) * self._spacing)
-            self.engine.apply(self._segments[segment].slice(self.row - start, stop - start))
-            self.row = stop
+            stop = min(row, (self.row // self._spacing + 1) * self._spacing, self.row_count)
+            for piece in self._pieces(self.row, stop):
+                self.engine.apply(piece)
+                self.row += len(piece)
             if stop % self._spacing == 0:
                 self._keep_checkpoint()
         if row >= self.row_count and not self.engine.ended:
@@ -82,16 +80,15 @@ class Track:
     def seek(self, row: int) -> None:
         """Stand right behind `row` rows, whatever was played before."""
         row = min(row, self.row_count)
-        best = bisect.bisect_right(self._checkpoint_rows, max(row - LOOKBACK_ROWS, 0)) - 1
-        ahead = self._checkpoint_rows[best] > self.row
-        if row < self.row or ahead or self.engine.ended:
-            self.engine.restore(self._checkpoints[best])
-            self.row = self._checkpoint_rows[best]
-        while self.row < row:
-            # One slice less than all, so that a seek to the end does not end the stream.
-            self.advance(min(row, self.row + SLICE_ROWS, self.row_count - 1))
-            if self.row == self.row_count - 1 and row == self.row_count:
-                self.advance(row)
+        near = bisect.bisect_right(self._checkpoint_rows, row) - 1
+        if row < self.row or self._checkpoint_rows[near] > self.row or self.engine.ended:
+            far_row = max(self._checkpoint_rows[near] - LOOKBACK_ROWS, 0)
+            far = bisect.bisect_right(self._checkpoint_rows, far_row) - 1
+            self.engine.restore(self._checkpoints[near])
+            self.row = self._checkpoint_rows[near]
+            between = self._pieces(self._checkpoint_rows[far], self.row)
+            self.engine.recall(self._checkpoints[far], between)
+        self.advance(row)
 
     def volume(self, start_us: int, end_us: int, bins_count: int) -> NDArray[np.int64]:
         """Return the lots traded in `bins_count` equal spans of [start_us, end_us]."""
@@ -103,6 +100,14 @@ class Track:
             for i in np.flatnonzero(np.diff(rows)):
                 lots[i] += columns.qty_lots[rows[i] : rows[i + 1]].sum()
         return lots
+
+    def _pieces(self, start: int, stop: int) -> Iterator[TapeColumns]:
+        while start < stop:
+            segment = self._segment_of(start)
+            base = int(self._starts[segment])
+            end = min(stop, int(self._starts[segment + 1]), start + SLICE_ROWS)
+            yield self._segments[segment].slice(start - base, end - base)
+            start = end
 
     def _segment_of(self, row: int) -> int:
         return int(np.searchsorted(self._starts, row, "right")) - 1

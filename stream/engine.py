@@ -1,6 +1,7 @@
 """The engine: one instrument's inputs through the kernel to a strategy, a ledger and a view."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -171,6 +172,25 @@ class Engine:
             view.fills.append(self.ledger.fills.all())
             view.equity.append(self.ledger.equity.all())
             self._look()
+
+    def recall(self, earlier: Checkpoint, pieces: Iterable[Columns]) -> None:
+        """Show again what lies between an earlier checkpoint and the one just restored.
+
+        `pieces` are the trades between the two. Bubbles do not depend on orders, so no strategy
+        runs; nothing but the view changes.
+        """
+        kernel = make_kernel(self.instrument, self.config, BUBBLES_KEPT)
+        kernel.load_state(earlier.state)
+        first_input = earlier.input + 1
+        for trades in pieces:
+            batch = Batch(trades.ts_us, trades.price_ticks, trades.qty_lots, trades.side)
+            at = 0
+            while at < len(batch):
+                at, _ = kernel.run(batch, at)
+            with self.view.lock:
+                self.view.bubbles.append(kernel.take_bubbles()[0].view(BUBBLE))
+                self.view.prints.append(prints_of(trades, first_input))
+            first_input += len(batch)
 
     def _decide(self) -> None:
         if self.strategy is None:

@@ -20,7 +20,7 @@ from flowtape.stream.strategy import Strategy
 from tests.stream.strategies import Broken, Flipper
 from tests.stream.tapes import INSTRUMENT, MemoryTape, make_columns
 
-LONG = make_columns(3 * CHECKPOINT_ROWS + 1000, seed=1)
+LONG = make_columns(10 * CHECKPOINT_ROWS + 1000, seed=1)
 SHORT = make_columns(3000, seed=2)
 CONFIG = EngineConfig(equity_grid_us=60_000_000)
 
@@ -66,6 +66,7 @@ def test_seeks_with_a_strategy_lead_to_the_same_end() -> None:
 
 def test_seek_shows_the_bubbles_before_its_target() -> None:
     track = track_of(LONG)
+    track.seek(300_000)
     track.seek(200_000)
     straight_on = Engine(INSTRUMENT, CONFIG)
     straight_on.apply(LONG.slice(0, 200_000))
@@ -73,6 +74,8 @@ def test_seek_shows_the_bubbles_before_its_target() -> None:
     expected = straight_on.view.bubbles.since(0)
     assert len(shown) > 10_000
     assert shown[-10_000:].tobytes() == expected[-10_000:].tobytes()
+    prints = track.engine.view.prints.since(0)
+    assert list(prints["input"][-3:]) == [199_998, 199_999, 200_000]
 
 
 def test_volume_overview_holds_every_lot() -> None:
