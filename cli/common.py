@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import webbrowser
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,6 +152,11 @@ async def until_stopped(work: Awaitable[None] | None = None) -> None:
             loop.remove_signal_handler(number)
 
 
+def _has_screen() -> bool:
+    """Whether a browser would open beside the terminal, not in it."""
+    return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+
+
 async def show(feeds: "Sequence[Feed]", port: int, work: Awaitable[None] | None = None) -> None:
     """Serve a dashboard until a signal, or until `work` is done."""
     from flowtape.dashboards.server import serve
@@ -162,6 +168,8 @@ async def show(feeds: "Sequence[Feed]", port: int, work: Awaitable[None] | None 
     typer.echo(f"flowtape is showing {', '.join(view.instrument.symbol for view, _ in feeds)}")
     tell(server.url)
     typer.echo("stop with Ctrl-C")
+    if sys.stdout.isatty() and _has_screen():
+        await asyncio.to_thread(webbrowser.open, server.url)
     try:
         await until_stopped(work)
     finally:

@@ -83,7 +83,8 @@ export class BubbleTiles {
       const inside = y >= 0 && y + height <= 3 * height;
       if (set.kx === kx && set.ky === ky && inside) return;
       const factor = Math.max(set.ky / ky, ky / set.ky, set.kx / kx, kx / set.kx);
-      if (factor > 1 && factor < 3 && now - this.changedAt < SETTLE_MS) return;
+      const settleMs = camera.autoY && !camera.growing ? 0 : SETTLE_MS;
+      if (factor > 1 && factor < 3 && now - this.changedAt < settleMs) return;
     }
     const replaced = set === null || set.generation !== this.store.generation;
     this.old = replaced ? null : set;

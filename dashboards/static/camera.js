@@ -3,7 +3,7 @@
 const MARGIN = 0.07; // of the width, free on the right of market time
 const CANDLES_SHOWN = 170;
 const FOLLOW_Y_MS = 260;
-const SCALE_MS = 80;
+const HEADROOM = 1.25; // a new scale leaves this much more, so that the next one is far off
 const ROOM = 1.28; // visible span over the span of prices in view
 const LEAST_WINDOW = 0.16; // of the full one, while there is little history yet
 const GROW_MS = 160;
@@ -63,6 +63,7 @@ export class Camera {
   /** The person moved price: keep their scale. */
   takeY(bottom, top) {
     this.autoY = false;
+    this.span = undefined;
     this.bottom = bottom;
     this.top = top;
   }
@@ -104,16 +105,13 @@ export class Camera {
     let span = this.top - this.bottom;
     let centre = (this.top + this.bottom) / 2;
     if (this.snapY || Math.abs(middle - centre) > 1.5 * Math.max(span, wanted)) {
-      span = this.goal = wanted * 1.15;
+      span = this.span = wanted * HEADROOM;
       centre = middle;
       this.snapY = false;
     }
-    this.goal ??= span;
-    if (wanted > span * 1.02 || wanted < span * 0.55) this.goal = wanted * 1.15;
-    if (span !== this.goal) {
-      span *= (this.goal / span) ** (1 - Math.exp(-dtMs / SCALE_MS));
-      if (Math.abs(span / this.goal - 1) < 0.004) span = this.goal;
-    }
+    // In one step: bubbles drawn for another scale are ovals for as long as a change takes.
+    if (wanted > span * 1.02 || wanted < span * 0.5) this.span = wanted * HEADROOM;
+    span = this.span ?? span;
     if (Math.abs(middle - centre) > span * 0.01) centre += (middle - centre) * (1 - Math.exp(-dtMs / FOLLOW_Y_MS));
     const unit = span / this.height / this.ratio;
     this.top = Math.round((centre + span / 2) / unit) * unit;

@@ -93,7 +93,10 @@ export class Header {
     canvas.width = canvas.clientWidth * ratio;
     canvas.height = canvas.clientHeight * ratio;
     if (length < 2) return;
-    const values = Array.from(equity.subarray(Math.max(0, length - 2000), length));
+    const from = Math.max(0, length - 2000);
+    const step = Math.ceil((length - from) / 250);
+    const values = [];
+    for (let i = from; i < length; i += step) values.push(equity[i]);
     values.push(store.header.equity);
     const low = Math.min(...values);
     const span = Math.max(...values) - low || 1;

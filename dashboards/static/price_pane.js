@@ -6,6 +6,8 @@ import { decimal, short } from "./format.js";
 const LABEL_FROM_PX = 14;
 const LABELS_MAX = 70;
 const CELL_PX = 26;
+const ROWS = 1 << 24;
+const NEIGHBOURS = [-ROWS, 0, ROWS].flatMap((column) => [column - 1, column, column + 1]);
 
 /** Return the painters `price` and `tags` over what `screen` holds. */
 export function pricePainters(screen) {
@@ -85,10 +87,11 @@ export function pricePainters(screen) {
       if (ts[slot] > camera.end || qty[slot] < tiles.minQty) continue;
       const text = short(qty[slot]);
       if (text.length * 6.1 > 2 * scale.radius(qty[slot]) - 2) continue;
-      const column = Math.floor((ts[slot] / camera.msPerPx) / CELL_PX);
-      const row = Math.floor(prices[slot] * map.ky / CELL_PX * 2);
-      if (neighbours(column, row).some((cell) => taken.has(cell))) continue;
-      taken.add(`${column} ${row}`);
+      const column = Math.floor(ts[slot] / camera.msPerPx / CELL_PX);
+      const row = Math.floor((prices[slot] * map.ky * 2) / CELL_PX);
+      const cell = column * ROWS + row;
+      if (NEIGHBOURS.some((step) => taken.has(cell + step))) continue;
+      taken.add(cell);
       ctx.fillText(text, map.x(ts[slot]), map.y(prices[slot]) + 0.5);
       left -= 1;
     }
@@ -190,14 +193,6 @@ export function mapping(frame, camera) {
     x: (ms) => frame.left + (ms - camera.start) * kx,
     y: (price) => frame.top + (camera.top - price) * ky,
   };
-}
-
-function neighbours(column, row) {
-  const cells = [];
-  for (const c of [column - 1, column, column + 1]) {
-    for (const r of [row - 1, row, row + 1]) cells.push(`${c} ${r}`);
-  }
-  return cells;
 }
 
 function line(ctx, left, y, right) {

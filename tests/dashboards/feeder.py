@@ -30,6 +30,7 @@ from flowtape.stream.view import MarketView, Series
 START_US = 1_780_000_000_000_000 // 3_600_000_000 * 3_600_000_000
 BAR_US = 1_000_000
 BUBBLE_WINDOW_US = 60_000
+FILL_EVERY_US = 20_000_000
 TICK_S = 1 / 60
 
 
@@ -108,7 +109,7 @@ def make_market(trades: Trades, *, with_fills: bool) -> Market:
     prints["input"], prints["ts_us"], prints["side"] = numbers, ts, side
     prints["price_ticks"], prints["qty_lots"] = price, qty
 
-    every = np.arange(400, count, 900) if with_fills else np.zeros(0, np.int64)
+    every = _starts(ts // FILL_EVERY_US)[1:] if with_fills else np.zeros(0, np.int64)
     fills = np.zeros(len(every), FILL)
     fills["input"], fills["ts_us"], fills["price_ticks"] = numbers[every], ts[every], price[every]
     fills["qty_lots"], fills["order_id"] = 40, np.arange(len(every))

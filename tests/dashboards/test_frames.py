@@ -123,7 +123,7 @@ def test_stamp_changes_only_what_belongs_to_one_reader() -> None:
     stamped = stamp(frame, 41, 12.5, 3.25)
     before, columns = decode(frame)
     after, same = decode(stamped)
-    assert after == before | {"seq": 41, "sent_ms": 12.5, "round_trip_ms": 3.25}
+    np.testing.assert_equal(after, before | {"seq": 41, "sent_ms": 12.5, "round_trip_ms": 3.25})
     for name, column in columns.items():
         np.testing.assert_array_equal(column, same[name])
 
