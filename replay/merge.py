@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from flowtape.replay.part_writer import PartWriter
 from flowtape.replay.parts import Part
-from flowtape.replay.schema import PRICE_TICKS_MAX, QTY_LOTS_MAX
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.errors import OffGridError
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.limits import PRICE_TICKS_MAX, QTY_LOTS_MAX
 from flowtape.stream.trades import BUY, I64, Trades
 
 CONFLICTS_KEPT = 20

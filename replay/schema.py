@@ -17,10 +17,6 @@ from flowtape.stream.trades import Trades, side_of
 SCHEMA_VERSION = 1
 ROW_GROUP_ROWS = 1 << 18
 
-# What the kernel can count with.
-PRICE_TICKS_MAX = 1 << 50
-QTY_LOTS_MAX = 1 << 56
-
 TAPE_SCHEMA = pa.schema(
     [
         pa.field("agg_id", pa.int64(), nullable=False),

@@ -19,14 +19,10 @@ from flowtape.connectors.binance.rows import Row
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.errors import OffGridError, SourceError
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.limits import PRICE_TICKS_MAX, QTY_LOTS_MAX, TS_US_MAX
 
 MICROSECONDS_FROM = 10**15
 """Times of at least this are microseconds (16 digits), lower ones milliseconds (13 digits)."""
-
-PRICE_TICKS_MAX = 1 << 50
-QTY_LOTS_MAX = 1 << 56
-TS_US_MAX = 1 << 53
-"""The ranges of the kernel, so that no frame can make it refuse a batch."""
 
 EVENT_SKEW_US_MAX = 24 * 3600 * 1_000_000
 """Trade time further than a day from event time is damage; it would carry stream time away."""

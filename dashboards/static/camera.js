@@ -3,8 +3,8 @@
 const MARGIN = 0.07; // of the width, free on the right of market time
 const CANDLES_SHOWN = 170;
 const FOLLOW_Y_MS = 260;
-const HEADROOM = 1.25; // a new scale leaves this much more, so that the next one is far off
-const ROOM = 1.28; // visible span over the span of prices in view
+const HEADROOM = 1.15; // a new scale leaves this much more, so that the next one is far off
+const ROOM = 1.2; // visible span over the span of prices in view
 const LEAST_WINDOW = 0.16; // of the full one, while there is little history yet
 const GROW_MS = 160;
 
@@ -110,7 +110,7 @@ export class Camera {
       this.snapY = false;
     }
     // In one step: bubbles drawn for another scale are ovals for as long as a change takes.
-    if (wanted > span * 1.02 || wanted < span * 0.5) this.span = wanted * HEADROOM;
+    if (wanted > span * 1.02 || wanted < span * 0.6) this.span = wanted * HEADROOM;
     span = this.span ?? span;
     if (Math.abs(middle - centre) > span * 0.01) centre += (middle - centre) * (1 - Math.exp(-dtMs / FOLLOW_Y_MS));
     const unit = span / this.height / this.ratio;

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from flowtape.replay.generate import GeneratorConfig, generate
-from flowtape.replay.schema import PRICE_TICKS_MAX, ColumnsDigest
+from flowtape.replay.schema import ColumnsDigest
 from flowtape.stream.errors import InputError
 from flowtape.stream.trades import Trades
 
