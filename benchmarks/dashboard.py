@@ -1,8 +1,9 @@
 """Measure how smoothly headless Chromium shows a dense market at 100x.
 
 Reports the interval between frames and the main thread's time per frame at several numbers of
-visible bubbles, with the source of the market in the same process tree. Run from the project's
-root: `python -m benchmarks.dashboard`.
+visible bubbles. The market is a generated tape that the engine plays in this process, so kernel,
+server and browser share the machine's cores. Run from the project's root:
+`python -m benchmarks.dashboard`.
 """
 
 import argparse
@@ -11,13 +12,20 @@ import json
 import shutil
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+from flowtape.dashboards.screens import Feed
 from flowtape.dashboards.server import DashboardServer, serve
-from tests.dashboards.feeder import Feeder
+from flowtape.replay.generate import GeneratorConfig, generate
+from flowtape.replay.parts import TapeColumns
+from flowtape.replay.player import Player
+from flowtape.replay.track import Track
+from flowtape.stream.config import EngineConfig, bubble_band_ticks
+from flowtape.stream.engine import Engine
+from flowtape.stream.trades import Trades
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu"]
 SIZE = {"width": 1600, "height": 900}
@@ -40,15 +48,40 @@ class Result:
     rebuilds: int
 
 
+class Market:
+    """A generated tape of a given density, as a track takes it."""
+
+    def __init__(self, trades_per_s: int, span_s: int) -> None:
+        preset = GeneratorConfig.preset("fine")
+        # The preset's orders make about 17 trades a second.
+        config = replace(preset, order_rate_mhz=preset.order_rate_mhz * trades_per_s // 17)
+        self.instrument = config.instrument
+        trades = Trades.concat(
+            list(generate(config, seed=3, trades_count=int(1.2 * trades_per_s * span_s)))
+        )
+        self.columns = TapeColumns(trades.ts_us, trades.price_ticks, trades.qty_lots, trades.side)
+
+    def segments(self) -> list[TapeColumns]:
+        return [self.columns]
+
+    def player(self) -> tuple[Engine, Player]:
+        """Return an engine and its playback, as far in as the screen's window is wide."""
+        config = EngineConfig(bubble_band_ticks=bubble_band_ticks(int(self.columns.price_ticks[0])))
+        engine = Engine(self.instrument, config)
+        player = Player([Track(engine, self)], speed=SPEED)
+        player.seek(player.state().start_us + WINDOW_S * 1_000_000)
+        return engine, player
+
+
 class Server:
     """A dashboard on a loop of its own."""
 
-    def __init__(self, feeder: Feeder) -> None:
+    def __init__(self, feed: Feed) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server: DashboardServer = asyncio.run_coroutine_threadsafe(
-            serve(feeder.feeds), self._loop
+            serve([feed]), self._loop
         ).result(10)
 
     @property
@@ -96,25 +129,23 @@ def measure(page: Page, seconds: float) -> Result:
     )
 
 
-def run(page: Page, rate_per_s: float, seconds: float) -> Result:
-    span_s = int(WINDOW_S + SPEED * (seconds + 12))
-    feeder = Feeder(
-        rate_per_s=rate_per_s, speed=SPEED, at_s=WINDOW_S, span_s=span_s, with_fills=True
-    )
-    server = Server(feeder.start())
+def run(page: Page, market: Market, seconds: float) -> Result:
+    engine, player = market.player()
+    player.start()
+    server = Server((engine.view, player))
     try:
         page.goto(server.url)
         return measure(page, seconds)
     finally:
         page.goto("about:blank")
         server.stop()
-        feeder.close()
+        player.stop()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0, help="measured span of each run")
-    parser.add_argument("--rates", default="5,45,105", help="trades per second of the market")
+    parser.add_argument("--rates", default="17,110,170", help="trades per second of the market")
     parser.add_argument("--repeats", type=int, default=3, help="the quietest run counts")
     parser.add_argument("--url", help="measure this running dashboard instead of our own market")
     parser.add_argument("--span", help="candle span to choose first, such as 1m; with --url")
@@ -134,10 +165,12 @@ def main() -> None:
             print(results[0])
             browser.close()
             return
-        rates = [float(rate) for rate in arguments.rates.split(",")]
+        span_s = int(WINDOW_S + SPEED * (arguments.seconds + 12))
+        markets = [Market(int(rate), span_s) for rate in arguments.rates.split(",")]
         # In turns, so that what else the machine does falls on all of them alike.
         rounds = [
-            [run(page, rate, arguments.seconds) for rate in rates] for _ in range(arguments.repeats)
+            [run(page, market, arguments.seconds) for market in markets]
+            for _ in range(arguments.repeats)
         ]
         for tries in zip(*rounds, strict=True):
             results.append(min(tries, key=lambda result: result.task_ms_per_frame))

@@ -19,6 +19,7 @@ from flowtape.stream.errors import InputError
 if TYPE_CHECKING:
     from flowtape.dashboards.screens import Feed
     from flowtape.replay.tapes import Tape
+    from flowtape.stream.strategy import Strategy
 
 Home = Annotated[
     Path | None,
@@ -43,11 +44,27 @@ Settings = Annotated[
 ]
 Latency = Annotated[str, typer.Option("--latency", help="From command to venue, such as 20ms.")]
 Cash = Annotated[str, typer.Option("--cash", help="Paper money in the quote asset.")]
-MakerFee = Annotated[int, typer.Option("--maker-fee-ppm", help="Maker fee, parts per million.")]
-TakerFee = Annotated[int, typer.Option("--taker-fee-ppm", help="Taker fee, parts per million.")]
+MakerFee = Annotated[
+    int,
+    typer.Option(
+        "--maker-fee-ppm", min=-1_000_000, max=1_000_000, help="Maker fee, parts per million."
+    ),
+]
+TakerFee = Annotated[
+    int,
+    typer.Option(
+        "--taker-fee-ppm", min=-1_000_000, max=1_000_000, help="Taker fee, parts per million."
+    ),
+]
+From = Annotated[
+    str | None, typer.Option("--from", help="First UTC time, such as 2026-01-01T12:30.")
+]
+To = Annotated[str | None, typer.Option("--to", help="UTC time to end before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
+_FINISH_S = 10.0
+_SPAN_US_MAX = 366 * 86_400 * 1_000_000
 _UNIT_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
 
@@ -80,12 +97,68 @@ def parse_time_us(text: str, name: str) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+def parse_range_us(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
+    """Return the times of `--from` and `--to` in microseconds."""
+    start_us = None if from_ is None else parse_time_us(from_, "--from")
+    end_us = None if to is None else parse_time_us(to, "--to")
+    if start_us is not None and end_us is not None and start_us >= end_us:
+        raise InputError(f"--from {from_} is not before --to {to}")
+    return start_us, end_us
+
+
 def parse_span_us(text: str, name: str) -> int:
     """Return a span such as `250us`, `20ms`, `30s`, `5m` or `1h` in microseconds."""
     match = _SPAN.fullmatch(text.strip())
     if match is None:
         raise InputError(f"{name} must be a span such as 20ms or 30s, was {text!r}")
-    return round(float(match.group(1)) * _UNIT_US[match.group(2)])
+    span_us = round(float(match.group(1)) * _UNIT_US[match.group(2)])
+    if span_us > _SPAN_US_MAX:
+        raise InputError(f"{name} must be at most a year, was {text!r}")
+    return span_us
+
+
+def engine_settings(
+    latency: str, cash: str, maker_fee_ppm: int, taker_fee_ppm: int
+) -> dict[str, object]:
+    """Return the settings of a paper account as arguments of `EngineConfig`."""
+    from flowtape.stream.config import FEE_DECIMALS
+    from flowtape.stream.decimals import parse_decimal
+
+    try:
+        enough = parse_decimal(cash, FEE_DECIMALS) > 0
+    except InputError as error:
+        raise InputError(f"--cash: {error}") from None
+    if not enough:
+        raise InputError(f"--cash must be more than 0, was {cash}")
+    return {
+        "latency_us": parse_span_us(latency, "--latency"),
+        "initial_cash": cash,
+        "maker_fee_ppm": maker_fee_ppm,
+        "taker_fee_ppm": taker_fee_ppm,
+    }
+
+
+def strategy_named(name: str | None, settings: list[str] | None) -> "Strategy | None":
+    """Return the strategy of `--strategy` and `--set`, if there is one."""
+    from flowtape.stream.loading import load_strategy
+
+    if name is None:
+        if settings:
+            raise InputError("--set needs --strategy")
+        return None
+    return load_strategy(name, settings or [])
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Print the figures of a session for people; `metrics` is what `metrics.json` holds."""
+    for key in ("strategy", "fill_count", "round_trips", "net_pnl", "fees", "final_equity"):
+        value = metrics[key]
+        text = f"{value:,}" if isinstance(value, int) else value
+        typer.echo(f"{key.replace('_count', 's').replace('_', ' '):<14}{text}")
+    for key in ("total_return", "max_drawdown", "win_rate"):
+        value = metrics[key]
+        text = "-" if value is None else f"{value:.4%}"
+        typer.echo(f"{key.replace('_', ' '):<14}{text}")
 
 
 def open_tape(
@@ -95,7 +168,7 @@ def open_tape(
 
     `demo` is the tape that ships with flowtape.
     """
-    from flowtape.replay.recorder import seal
+    from flowtape.replay.recorder import SUMMARY_NAME
     from flowtape.replay.tapes import TapeStore
 
     folder = Path(ref)
@@ -104,17 +177,29 @@ def open_tape(
 
         return demo_store().open(DEMO_SYMBOL, start_us, end_us)
     if folder.is_dir():
-        sealed = seal(folder)
-        if sealed is not None and sealed.torn_bytes:
-            typer.echo(
-                f"{folder} was not closed: {sealed.trade_count:,} trades kept, "
-                f"{sealed.torn_bytes:,} bytes of a torn end cut",
-                err=True,
-            )
+        close_recording(folder)
         symbols = sorted(folder.glob("venue=*/market=*/symbol=*"))
         if len(symbols) == 1:
             return TapeStore(folder).open(symbols[0], start_us, end_us)
+        if (folder / SUMMARY_NAME).exists() and not symbols:
+            raise InputError(f"{folder} is a recording without a trade")
     return TapeStore(tapes).open(ref, start_us, end_us)
+
+
+def close_recording(folder: Path) -> None:
+    """Seal the recording in a folder, if there is one that was not closed, and say so."""
+    from flowtape.replay.recorder import seal
+    from flowtape.replay.words import counted
+
+    sealed = seal(folder)
+    if sealed is None:
+        return
+    kept = f"{folder} was not closed: {counted(sealed.trade_count, 'trade')} kept"
+    if sealed.gaps:
+        kept += f", {counted(len(sealed.gaps), 'gap')}"
+    if sealed.torn_bytes:
+        kept += f", {counted(sealed.torn_bytes, 'byte')} of a torn end cut"
+    typer.echo(kept, err=True)
 
 
 @contextlib.contextmanager
@@ -131,8 +216,14 @@ def progress(label: str, total: int, *, wanted: bool = True) -> Iterator[Callabl
         yield lambda done: bar.update(task, completed=done)
 
 
-async def until_stopped(work: Awaitable[None] | None = None) -> None:
-    """Wait for SIGINT or SIGTERM, or until `work` is done; `work` is cancelled by a signal."""
+async def until_stopped(
+    work: Awaitable[None] | None = None, finish: Callable[[], None] | None = None
+) -> None:
+    """Wait for SIGINT or SIGTERM, or until `work` is done.
+
+    On a signal `finish` is called, which has `work` come to its end; without it, or when that takes
+    too long, `work` is cancelled.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -142,6 +233,9 @@ async def until_stopped(work: Awaitable[None] | None = None) -> None:
         tasks.append(asyncio.ensure_future(work))
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set() and finish is not None and work is not None:
+            finish()
+            done, _ = await asyncio.wait(tasks[1:], timeout=_FINISH_S)
         for task in done:
             task.result()
     finally:
@@ -157,8 +251,13 @@ def _has_screen() -> bool:
     return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
 
 
-async def show(feeds: "Sequence[Feed]", port: int, work: Awaitable[None] | None = None) -> None:
-    """Serve a dashboard until a signal, or until `work` is done."""
+async def show(
+    feeds: "Sequence[Feed]",
+    port: int,
+    work: Awaitable[None] | None = None,
+    finish: Callable[[], None] | None = None,
+) -> None:
+    """Serve a dashboard until a signal, or until `work` is done; see `until_stopped`."""
     from flowtape.dashboards.server import serve
 
     def tell(link: str) -> None:
@@ -171,6 +270,6 @@ async def show(feeds: "Sequence[Feed]", port: int, work: Awaitable[None] | None 
     if sys.stdout.isatty() and _has_screen():
         await asyncio.to_thread(webbrowser.open, server.url)
     try:
-        await until_stopped(work)
+        await until_stopped(work, finish)
     finally:
         await server.stop()

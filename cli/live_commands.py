@@ -1,7 +1,7 @@
 """`flowtape live` and `record`: a market's feed, watched and kept."""
 
 import asyncio
-from collections.abc import Awaitable
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,10 @@ from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
     from flowtape.connectors.binance.client import BinanceSource
+    from flowtape.stream.live import LiveSession
     from flowtape.stream.strategy import Strategy
 
+Symbol = Annotated[list[str], typer.Argument(metavar="SYMBOL", help="A symbol such as BTCUSDT.")]
 Market = Annotated[str, typer.Option("--market", help="spot or um.")]
 StreamUrl = Annotated[
     str | None, typer.Option("--stream-url", help="WebSocket base, if not Binance's own.")
@@ -26,7 +28,7 @@ Silence = Annotated[
 
 
 def live(
-    symbol: Annotated[list[str], typer.Argument(help="A symbol such as BTCUSDT.")],
+    symbol: Symbol,
     market: Market = "spot",
     strategy: common.StrategyName = None,
     set_: common.Settings = None,
@@ -44,21 +46,14 @@ def live(
 
     Example: flowtape live BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
-    from flowtape.stream.loading import load_strategy
-
-    chosen = load_strategy(strategy, set_ or []) if strategy else None
-    settings: dict[str, object] = {
-        "latency_us": common.parse_span_us(latency, "--latency"),
-        "initial_cash": cash,
-        "maker_fee_ppm": maker_fee_ppm,
-        "taker_fee_ppm": taker_fee_ppm,
-    }
+    chosen = common.strategy_named(strategy, set_)
+    settings = common.engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
     source = _source(_one(symbol), market, stream_url, rest_url, silence)
     asyncio.run(_live(source, chosen, settings, port if dashboard else None))
 
 
 def record(
-    symbol: Annotated[list[str], typer.Argument(help="A symbol such as BTCUSDT.")],
+    symbol: Symbol,
     market: Market = "spot",
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the new recording.")] = None,
     for_: Annotated[
@@ -73,7 +68,7 @@ def record(
 
     Example: flowtape record BTCUSDT --for 30s --out recordings
     """
-    span_us = common.parse_span_us(for_, "--for") if for_ else None
+    span_us = None if for_ is None else common.parse_span_us(for_, "--for")
     folder = out or common.home_dir(home) / "recordings"
     source = _source(_one(symbol), market, stream_url, rest_url, silence)
     asyncio.run(_record(source, folder, span_us))
@@ -101,6 +96,7 @@ async def _live(
     settings: dict[str, object],
     port: int | None,
 ) -> None:
+    from flowtape.replay.backtest import metrics_json, result_of
     from flowtape.stream.config import SECOND_US, EngineConfig
     from flowtape.stream.engine import Engine
     from flowtape.stream.live import LiveSession
@@ -115,12 +111,14 @@ async def _live(
         session = LiveSession(source, engine)
         if port is None:
             typer.echo(f"following {source.instrument.symbol}; stop with Ctrl-C")
-            await common.until_stopped(session.run())
+            await common.until_stopped(session.run(), source.finish)
         else:
-            await common.show([(engine.view, session)], port, session.run())
+            await common.show([(engine.view, session)], port, session.run(), source.finish)
     finally:
         await source.close()
-    typer.echo(f"{session.trade_count:,} trades, {session.gap_count} gaps")
+    typer.echo(_heard(session))
+    if engine.strategy is not None and engine.ended:
+        common.print_metrics(json.loads(metrics_json(result_of(engine))))
     typer.echo(f"digest {engine.digest()}")
 
 
@@ -135,24 +133,20 @@ async def _record(source: "BinanceSource", out: Path, span_us: int | None) -> No
         typer.echo(f"recording {source.instrument.symbol} to {recorder.folder}")
         session = LiveSession(source, None, [recorder])
         try:
-            work = session.run()
             if span_us is not None:
-                await common.until_stopped(_bounded(work, span_us / 1e6))
-            else:
-                await common.until_stopped(work)
+                asyncio.get_running_loop().call_later(span_us / 1e6, source.finish)
+            await common.until_stopped(session.run(), source.finish)
         finally:
             recorder.close()
     finally:
         await source.close()
-    typer.echo(
-        f"{session.trade_count:,} trades, {session.gap_count} gaps; "
-        f"replay it with: flowtape replay {recorder.folder}"
-    )
+    hint = "there is nothing to replay"
+    if session.trade_count:
+        hint = f"replay it with: flowtape replay {recorder.folder}"
+    typer.echo(f"{_heard(session)}; {hint}")
 
 
-async def _bounded(work: Awaitable[None], seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        return
+def _heard(session: "LiveSession") -> str:
+    from flowtape.replay.words import counted
+
+    return f"{counted(session.trade_count, 'trade')}, {counted(session.gap_count, 'gap')}"

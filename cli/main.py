@@ -1,8 +1,11 @@
 """The `flowtape` command."""
 
+import os
+import signal
 import sys
 import traceback
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +16,6 @@ from flowtape.stream.errors import FlowError
 app = typer.Typer(
     name="flowtape",
     help="Record a market's tape, replay it at any speed, paper-trade on it, watch it.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -26,6 +28,12 @@ app.command("doctor")(tape_commands.doctor)
 app.command("tapes")(tape_commands.tapes)
 app.command("live")(live_commands.live)
 app.command("record")(live_commands.record)
+
+# The base of what the parser of the command line raises, which Typer does not name.
+_USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
+
+_INTERRUPTED = 130
+_TERMINATED = 143
 
 
 def _version(wanted: bool) -> None:
@@ -45,19 +53,53 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits 0, 1 or 2. `--debug` may stand anywhere."""
+    """Run the command line; exits 0, 1 or 2, or 130 and 143 when stopped half-way.
+
+    `--debug` may stand anywhere.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        # Cleans up behind itself like Ctrl-C does.
+        signal.signal(signal.SIGTERM, _terminate)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        app(words, prog_name="flowtape")
-    except FlowError as error:
+        code = app(words or ["--help"], prog_name="flowtape", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except SystemExit as end:
+        code = end.code
+    except BrokenPipeError:
+        # Whoever read our output has gone; what Python still holds of it must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
         if debug:
             traceback.print_exc()
-        typer.echo(f"flowtape: {error}", err=True)
+        typer.echo(f"flowtape: {_line(error, words)}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    if code in (_INTERRUPTED, _TERMINATED):
+        typer.echo("flowtape: stopped", err=True)
+    if code:
+        sys.exit(code)
+
+
+def _line(error: Exception, words: list[str]) -> str:
+    if isinstance(error, FlowError):
+        return " ".join(str(error).split())
+    if isinstance(error, _USAGE_ERROR):
+        named = [name for name in words[:1] if not name.startswith("-")]
+        names = [name for name in named if name in {c.name for c in app.registered_commands}]
+        said = " ".join(str(error.format_message()).rstrip(".").split())
+        return f"{said[:1].lower()}{said[1:]}; see {' '.join(['flowtape', *names])} --help"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"this should not have happened: {said}; --debug shows where"
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(_TERMINATED)
 
 
 if __name__ == "__main__":

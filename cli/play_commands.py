@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowtape.cli import common
+from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
     from flowtape.replay.tapes import Tape
@@ -33,17 +34,17 @@ def demo(
     from flowtape.replay.track import Track
 
     tape = demo_store().open(DEMO_SYMBOL)
-    track = Track(_engine(tape, None, _engine_settings()), tape)
+    track = Track(_engine(tape, None, {}), tape)
     asyncio.run(_watch([track], parse_speed(speed), port))
 
 
 def replay(
-    tape: Annotated[list[str], typer.Argument(help="Symbols, tape folders or recordings.")],
+    tape: Annotated[
+        list[str], typer.Argument(metavar="TAPE", help="Symbols, tape folders or recordings.")
+    ],
     speed: Annotated[str, typer.Option("--speed", help="0.1 to 10000, or max.")] = "60",
-    from_: Annotated[
-        str | None, typer.Option("--from", help="First UTC time, such as 2026-01-01T12:30.")
-    ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="UTC time to end before.")] = None,
+    from_: common.From = None,
+    to: common.To = None,
     strategy: common.StrategyName = None,
     set_: common.Settings = None,
     latency: common.Latency = "20ms",
@@ -65,16 +66,14 @@ def replay(
     """
     from flowtape.replay.player import parse_speed
     from flowtape.replay.track import Track, fold
-    from flowtape.stream.errors import InputError
 
     factor = parse_speed(speed)
     unseen = not dashboard and math.isinf(factor)
     if not cache and not unseen:
         raise InputError("--no-cache needs --no-dashboard and --speed max")
-    settings = _engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
-    chosen = _strategy(strategy, set_)
-    start_us = common.parse_time_us(from_, "--from") if from_ else None
-    end_us = common.parse_time_us(to, "--to") if to else None
+    settings = common.engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
+    chosen = common.strategy_named(strategy, set_)
+    start_us, end_us = common.parse_range_us(from_, to)
     root = common.tapes_dir(tapes, home)
     opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
     engines = [_engine(t, chosen, settings, shown=dashboard) for t in opened]
@@ -94,15 +93,15 @@ def replay(
 
 
 def backtest(
-    tape: Annotated[str, typer.Argument(help="A symbol, a tape folder or a recording.")],
+    tape: Annotated[
+        str, typer.Argument(metavar="TAPE", help="A symbol, a tape folder or a recording.")
+    ],
     strategy: Annotated[
         str, typer.Option("--strategy", help="package.module:Class or path/file.py:Class.")
     ],
     set_: common.Settings = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", help="First UTC time, such as 2026-01-01T12:30.")
-    ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="UTC time to end before.")] = None,
+    from_: common.From = None,
+    to: common.To = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
     latency: common.Latency = "20ms",
     cash: common.Cash = "100000",
@@ -119,19 +118,18 @@ def backtest(
     from flowtape.dashboards.tearsheet import tearsheet
     from flowtape.replay import backtest as batch
     from flowtape.replay.track import fold
-    from flowtape.stream.loading import load_strategy
 
-    chosen = load_strategy(strategy, set_ or [])
-    start_us = common.parse_time_us(from_, "--from") if from_ else None
-    end_us = common.parse_time_us(to, "--to") if to else None
+    chosen = common.strategy_named(strategy, set_)
+    settings = common.engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
+    start_us, end_us = common.parse_range_us(from_, to)
     opened = common.open_tape(tape, common.tapes_dir(tapes, home), start_us, end_us)
-    settings = _engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
     engine = _engine(opened, chosen, settings, shown=False)
+    folder = out or Path(f"backtest-{type(chosen).__name__}-{opened.instrument.symbol}")
+    batch.check_folder(folder)
     with common.progress("backtesting", len(opened), wanted=not as_json) as tick:
         fold(engine, opened.read_batches(cached=True), tick)
     result = batch.result_of(engine)
     metrics = batch.metrics_json(result)
-    folder = out or Path(f"backtest-{result.strategy}-{result.instrument.symbol}")
     batch.write_files(
         folder,
         {
@@ -146,33 +144,9 @@ def backtest(
     if as_json:
         typer.echo(metrics)
         return
-    _print_metrics(json.loads(metrics))
+    common.print_metrics(json.loads(metrics))
+    typer.echo(f"digest {result.digest}")
     typer.echo(f"written to {folder}: report.html, metrics.json, equity.csv, fills.csv")
-
-
-def _engine_settings(
-    latency: str = "20ms",
-    cash: str = "100000",
-    maker_fee_ppm: int = 1000,
-    taker_fee_ppm: int = 1000,
-) -> dict[str, object]:
-    return {
-        "latency_us": common.parse_span_us(latency, "--latency"),
-        "initial_cash": cash,
-        "maker_fee_ppm": maker_fee_ppm,
-        "taker_fee_ppm": taker_fee_ppm,
-    }
-
-
-def _strategy(name: str | None, settings: list[str] | None) -> "Strategy | None":
-    from flowtape.stream.errors import InputError
-    from flowtape.stream.loading import load_strategy
-
-    if name is None:
-        if settings:
-            raise InputError("--set needs --strategy")
-        return None
-    return load_strategy(name, settings or [])
 
 
 def _engine(
@@ -217,6 +191,7 @@ def _play_unseen(tracks: "list[Track]", speed: float) -> None:
 
 def _report(engines: "list[Engine]", wall_s: float | None, *, as_json: bool) -> None:
     from flowtape.replay.backtest import metrics_json, result_of
+    from flowtape.replay.words import counted
 
     found: list[dict[str, Any]] = []
     for engine in engines:
@@ -238,19 +213,12 @@ def _report(engines: "list[Engine]", wall_s: float | None, *, as_json: bool) -> 
         typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=2))
         return
     for one in found:
-        rate = f", {one['trade_count'] / wall_s / 1e6:,.1f} M/s" if wall_s else ""
-        typer.echo(f"{one['symbol']}: {one['trade_count']:,} trades{rate}")
+        typer.echo(f"{one['symbol']}: {counted(one['trade_count'], 'trade')}")
         if "strategy" in one:
-            _print_metrics(one)
-        else:
-            typer.echo(f"digest {one['digest']}")
-
-
-def _print_metrics(metrics: dict[str, Any]) -> None:
-    for key in ("strategy", "fill_count", "round_trips", "net_pnl", "fees", "final_equity"):
-        typer.echo(f"{key.replace('_', ' '):<14}{metrics[key]}")
-    for key in ("total_return", "max_drawdown", "win_rate"):
-        value = metrics[key]
-        text = f"{value:.2%}" if isinstance(value, float) else "-"
-        typer.echo(f"{key.replace('_', ' '):<14}{text}")
-    typer.echo(f"{'digest':<14}{metrics['digest']}")
+            common.print_metrics(one)
+        typer.echo(f"digest {one['digest']}")
+    if wall_s:
+        count = sum(one["trade_count"] for one in found)
+        per_s = count / wall_s
+        rate = f"{per_s:,.0f}" if per_s < 1e6 else f"{per_s / 1e6:,.1f} M"
+        typer.echo(f"{counted(count, 'trade')} in {wall_s:,.2f} s, {rate} trades/s")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from flowtape.cli import common
+from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
-    from flowtape.replay.doctor import TapeHealth
+    from flowtape.replay.doctor import TapeHealth, TapeSummary
     from flowtape.replay.health import FileHealth
     from flowtape.replay.tapes import TapeStore
     from flowtape.stream.instrument import Market
@@ -53,6 +54,7 @@ def import_(
     from flowtape.replay.doctor import file_problems
     from flowtape.replay.importer import import_files
     from flowtape.replay.tapes import TapeStore
+    from flowtape.replay.words import counted
 
     store = TapeStore(common.tapes_dir(tapes, home))
     with _bar("importing", wanted=not as_json) as progress:
@@ -61,7 +63,7 @@ def import_(
             files,
             symbol.upper(),
             cast("Market", market),
-            columns=parse_columns(columns) if columns else None,
+            columns=None if columns is None else parse_columns(columns),
             progress=progress,
         )
     name = f"{result.instrument.market}/{result.instrument.symbol}"
@@ -78,17 +80,21 @@ def import_(
         }
         typer.echo(msgspec.json.encode(answer))
         return
-    days = _counted(len(result.days), "day")
-    typer.echo(f"{name}: {added_count:,} new trades on {days}, in {store.root}")
+    days = counted(len(result.days), "day")
+    typer.echo(f"{name}: {counted(added_count, 'new trade')} on {days}, in {store.root}")
     if conflict_count:
-        typer.echo(f"  {conflict_count:,} rows contradict what was there and were left out")
-    for report in result.files:
-        _say(report.name, f"{report.row_count:,} rows", file_problems(report))
+        verb = "contradicts" if conflict_count == 1 else "contradict"
+        typer.echo(f"  {counted(conflict_count, 'row')} {verb} what was there, so left out")
+    for path, report in zip(files, result.files, strict=True):
+        _say(str(path), counted(report.row_count, "row"), file_problems(report))
 
 
 def doctor(
     target: Annotated[
-        str, typer.Argument(help="A file of trades, or a tape: its symbol or its folder.")
+        str,
+        typer.Argument(
+            metavar="TARGET", help="A file of trades, or a tape: its symbol or its folder."
+        ),
     ],
     columns: Columns = None,
     repair: Annotated[
@@ -104,12 +110,19 @@ def doctor(
 
     Example: flowtape doctor BTCUSDT --repair
     """
+    from flowtape.replay.recorder import JOURNAL_NAME
     from flowtape.replay.tapes import TapeStore
 
     path = Path(target)
     if path.is_file() and path.suffix != ".parquet":
         code = _examine_file(path, columns, as_json=as_json)
     else:
+        if repair:
+            common.close_recording(path)
+        elif (path / JOURNAL_NAME).exists():
+            raise InputError(
+                f"{path} is a recording that is not closed; close it with --repair or by replaying"
+            )
         # The folder of a recording is a store of its own.
         own_store = path.is_dir() and any(path.glob("venue=*"))
         store = TapeStore(path if own_store else common.tapes_dir(tapes, home))
@@ -139,35 +152,67 @@ def tapes(
         return
     if not found:
         typer.echo(f"no tapes in {root}; make one with `flowtape import` or `flowtape record`")
-    for tape in found:
-        health = "whole"
-        if tape.missing_count:
-            health = f"{tape.missing_count:,} ids missing in {_counted(tape.hole_count, 'hole')}"
-        days = f"{tape.first_day} to {tape.last_day} ({_counted(tape.day_count, 'day')})"
-        typer.echo(
-            f"{tape.market + '/' + tape.symbol:20s} {tape.row_count:>14,} trades  {days:38s} "
-            f"{tape.size_bytes / 1e6:>10,.1f} MB  {tape.problem or health}"
-        )
+    _print_table([_cells(tape) for tape in found], right={1, 4})
+
+
+def _cells(tape: "TapeSummary") -> list[str]:
+    from flowtape.replay.words import counted
+
+    name = f"{tape.market}/{tape.symbol}"
+    if tape.problem:
+        return [name, tape.problem]
+    health = "whole"
+    if tape.missing_count:
+        missing, holes = counted(tape.missing_count, "id"), counted(tape.hole_count, "hole")
+        health = f"{missing} missing in {holes}"
+    days = f"{tape.first_day} to {tape.last_day}"
+    if tape.first_day == tape.last_day:
+        days = str(tape.first_day)
+    size = f"{max(tape.size_bytes, 100_000) / 1e6:,.1f} MB"
+    return [name, counted(tape.row_count, "trade"), days, counted(tape.day_count, "day"), size,
+            health]  # fmt: skip
+
+
+def _print_table(rows: list[list[str]], right: set[int]) -> None:
+    from rich.cells import cell_len
+
+    widths = [0] * max(map(len, rows), default=0)
+    for row in rows:
+        # What stands last in its row may be as long as it likes.
+        for column, cell in enumerate(row[:-1]):
+            widths[column] = max(widths[column], cell_len(cell))
+    for row in rows:
+        padded = []
+        for column, cell in enumerate(row[:-1]):
+            space = " " * (widths[column] - cell_len(cell))
+            padded.append(space + cell if column in right else cell + space)
+        typer.echo("  ".join([*padded, row[-1]]))
 
 
 def _examine_file(path: Path, columns: str | None, *, as_json: bool) -> int:
     from flowtape.replay.archive_csv import parse_columns
     from flowtape.replay.doctor import examine_file, file_problems
+    from flowtape.replay.words import counted
 
     with _bar("examining", wanted=not as_json) as progress:
         report = examine_file(
-            path, columns=parse_columns(columns) if columns else None, progress=progress
+            path,
+            columns=None if columns is None else parse_columns(columns),
+            progress=progress,
         )
     problems = file_problems(report)
     if as_json:
         _print_json(report, problems)
     else:
-        _say(report.name, f"{report.row_count:,} rows in {report.time_unit}", problems)
+        units = {"ms": "times in ms", "us": "times in us", "mixed": "times in ms and us"}
+        what = f"{counted(report.row_count, 'row')}, {units[report.time_unit]}"
+        _say(str(path), what, problems)
     return 1 if problems else 0
 
 
 def _examine_tape(store: "TapeStore", ref: str, *, repair: bool, as_json: bool) -> int:
     from flowtape.replay.doctor import examine_tape, repair_tape, tape_problems
+    from flowtape.replay.words import counted
 
     if repair:
         for line in repair_tape(store, ref):
@@ -179,7 +224,7 @@ def _examine_tape(store: "TapeStore", ref: str, *, repair: bool, as_json: bool) 
         _print_json(report, problems)
     else:
         row_count = report.sequence.row_count if report.sequence else 0
-        what = f"{row_count:,} trades on {_counted(report.day_count, 'day')}"
+        what = f"{counted(row_count, 'trade')} on {counted(report.day_count, 'day')}"
         _say(f"{report.market}/{report.symbol}", what, problems)
     if report.damaged:
         return 2
@@ -190,10 +235,6 @@ def _print_json(report: "FileHealth | TapeHealth", problems: list[str]) -> None:
     import msgspec
 
     typer.echo(msgspec.json.encode(msgspec.to_builtins(report) | {"problems": problems}))
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _say(name: str, what: str, problems: list[str]) -> None:

@@ -19,19 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtape._kernel import parse_archive_text
-from flowtape.replay.schema import PRICE_TICKS_MAX, QTY_LOTS_MAX
+from flowtape.replay.words import counted
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.errors import InputError
+from flowtape.stream.limits import PRICE_TICKS_MAX, QTY_LOTS_MAX, TS_US_MAX
 from flowtape.stream.trades import Trades
 
 MICROSECONDS_FROM = 10**15
-TS_US_MAX = 2**53
 
 ByteCount = Callable[[int], None]
 """Told how many more bytes were read, for a progress bar."""
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLOCK_BYTES = 1 << 20
 _LINE_BYTES_MAX = 1 << 12
+_SHOWN_CHARS = 80
+_ENCRYPTED = 1  # bit of a zip member's flags
 _MILLISECONDS_MIN = 10**11  # a smaller number would lie before 1973: it counts seconds
 _ARCHIVE_HEADER = (
     *("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id"),
@@ -48,6 +51,7 @@ _LETTERS = {
     "is_buyer_maker": "m",
     "side": "s",
 }
+_COLUMNS_NEEDED = ("ts", "price", "qty", "id")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})(?:\s.*)?", re.ASCII | re.DOTALL)
 
 
@@ -82,7 +86,7 @@ def parse_columns(text: str) -> dict[str, str]:
                 f"{', '.join(_LETTERS)}"
             )
         columns[field] = column
-    missing = [field for field in ("ts", "price", "qty", "id") if field not in columns]
+    missing = [field for field in _COLUMNS_NEEDED if field not in columns]
     if missing:
         raise InputError(f"--columns lacks {', '.join(missing)}")
     if ("side" in columns) == ("is_buyer_maker" in columns):
@@ -105,8 +109,11 @@ class ArchiveFile:
         self.path = path
         with self._open() as (file, size):
             self.text_bytes = size
-            first = file.readline(_LINE_BYTES_MAX + 1)
-        first = first.removeprefix(b"\xef\xbb\xbf")
+            first = file.readline(_LINE_BYTES_MAX + 1).removeprefix(_BYTE_ORDER_MARK)
+            self._skipped_rows = 0
+            while first in (b"\n", b"\r\n"):
+                first = file.readline(_LINE_BYTES_MAX + 1)
+                self._skipped_rows += 1
         if not first.strip():
             raise InputError(f"{path} is empty")
         if len(first) > _LINE_BYTES_MAX or not first.isascii() or b"\0" in first:
@@ -119,7 +126,7 @@ class ArchiveFile:
             has_header = not any(map(str.isdecimal, names))
             self.kind = "columns"
             self._layout = self._named_layout(names, columns, has_header=has_header)
-        self._header_rows = int(has_header)
+        self._skipped_rows += has_header
 
     def sha256(self, count: ByteCount) -> str:
         """Return the hash of the file's bytes, checked against a CHECKSUM file beside it."""
@@ -156,9 +163,13 @@ class ArchiveFile:
                 )
             except ValueError as error:
                 what, line, field, value = error.args
-                column = "" if "columns" in what else f", column {field + 1}"
-                place = f"{self.path}, row {row + line}{column}"
-                raise InputError(f"{place}: {value!r} {what}") from None
+                place = f"{self.path}, row {row + line}"
+                if "columns" in what:
+                    found = counted(value.count(",") + 1, "column")
+                    what = f"has {found}, not {len(self._layout)}"
+                else:
+                    place += f", column {field + 1}"
+                raise InputError(f"{place}: {_shown(value)} {what}") from None
             trades = Trades(*columns)
             if len(trades):
                 block = Block(
@@ -180,12 +191,18 @@ class ArchiveFile:
             not has_header or [name.lower() for name in names] == list(expected)
         )
         if not known:
-            line = ",".join(names)
+            line = _shown(",".join(names))
+            if len(names) < len(_COLUMNS_NEEDED) + 1:
+                raise InputError(f"{self._first_row}: {line} does not begin a file of trades")
             raise InputError(
-                f"{self.path}, row 1: {line[:120]!r} does not begin a Binance aggTrades file; name "
-                "its columns with --columns ts=...,price=...,qty=...,side=...,id=..."
+                f"{self._first_row}: {line} does not begin a Binance aggTrades file; name its "
+                "columns with --columns ts=...,price=...,qty=...,side=...,id=..."
             )
         return ("spot" if len(names) == 8 else "futures"), _ARCHIVE_LAYOUT[: len(names)]
+
+    @property
+    def _first_row(self) -> str:
+        return f"{self.path}, row {self._skipped_rows + 1}"
 
     def _named_layout(
         self, names: list[str], columns: Mapping[str, str], *, has_header: bool
@@ -208,14 +225,14 @@ class ArchiveFile:
 
     def _texts(self, count: ByteCount) -> Iterator[bytes]:
         with self._open() as (file, _):
-            rest = file.readline() if self._header_rows else b""
-            count(len(rest))
-            rest = b"\n" * self._header_rows
-            first = not self._header_rows
+            for _ in range(self._skipped_rows):
+                count(len(file.readline()))
+            rest = b"\n" * self._skipped_rows
+            first = not self._skipped_rows
             while block := file.read(_BLOCK_BYTES):
                 count(len(block))
                 if first:
-                    block, first = block.removeprefix(b"\xef\xbb\xbf"), False
+                    block, first = block.removeprefix(_BYTE_ORDER_MARK), False
                 cut = block.rfind(b"\n") + 1
                 if cut:
                     yield rest + block[:cut]
@@ -245,13 +262,13 @@ class ArchiveFile:
                 trades.price_ticks > PRICE_TICKS_MAX,
                 trades.price_ticks,
                 block.price_decimals,
-                f"is too large a price with {block.price_decimals} decimals",
+                f"is too large a price with {counted(block.price_decimals, 'decimal')}",
             ),
             (
                 trades.qty_lots > QTY_LOTS_MAX,
                 trades.qty_lots,
                 block.qty_decimals,
-                f"is too large a quantity with {block.qty_decimals} decimals",
+                f"is too large a quantity with {counted(block.qty_decimals, 'decimal')}",
             ),
         )
         for wrong, values, decimals, what in numbers:
@@ -279,8 +296,14 @@ class ArchiveFile:
                 members = [info for info in archive.infolist() if not info.is_dir()]
                 if len(members) != 1:
                     raise InputError(f"{self.path} holds {len(members)} files; one CSV is expected")
+                if members[0].flag_bits & _ENCRYPTED:
+                    raise InputError(f"{self.path} is encrypted; unzip it first")
                 with archive.open(members[0]) as file:
                     yield file, members[0].file_size
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]!r}..."
 
 
 def _line_of(text: bytes, row: int) -> int:

@@ -1,6 +1,5 @@
 """A tape through a strategy at full speed, and the files that come out of it."""
 
-import contextlib
 import csv
 import io
 import json
@@ -157,19 +156,33 @@ def fills_csv(result: Result) -> str:
 
 def write_files(folder: Path, files: dict[str, str]) -> None:
     """Write files into a folder, all of them or none; files of other names there stay."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    staging: Path | None = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         for name, text in files.items():
             (staging / name).write_text(text, encoding="utf-8")
         folder.mkdir(exist_ok=True)
         for name in files:
             os.replace(staging / name, folder / name)
     except OSError as error:
-        raise InputError(f"cannot write the results to {folder}: {error.strerror}") from None
+        raise _unwritable(folder, error.strerror) from None
     finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(staging)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError when it is plain already that no results can be written to `folder`."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise _unwritable(folder, f"{there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(folder, f"{there} is not yours to write to")
+
+
+def _unwritable(folder: Path, why: str | None) -> InputError:
+    return InputError(f"cannot write the results to {folder}: {why}; give another --out")
 
 
 def _money(atoms: int, decimals: int) -> str:

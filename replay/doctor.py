@@ -4,6 +4,7 @@ Repairing never touches trades or the user's files: it rewrites reports, rebuild
 copies, and finishes or drops interrupted imports.
 """
 
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from flowtape.replay.archive_csv import ArchiveFile
 from flowtape.replay.health import (
     DayHealth,
     FileHealth,
+    IdRange,
     Sequence,
     join,
     missing_days,
@@ -30,6 +32,7 @@ from flowtape.replay.schema import ColumnsDigest, SourceFile
 from flowtape.replay.sorter import DaySorter
 from flowtape.replay.tapes import TapeStore
 from flowtape.replay.transaction import drop_leftovers, leftovers, settle
+from flowtape.replay.words import counted
 from flowtape.stream.errors import TapeError
 from flowtape.stream.instrument import Instrument, Market
 
@@ -90,6 +93,7 @@ class TapeSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 def summarize(store: TapeStore) -> list[TapeSummary]:
     """Return a line for each tape of a store, unreadable ones included."""
+    store.check()
     settle(store.root)
     return [_summary(store, *found) for found in layout.list_tapes(store.root)]
 
@@ -151,22 +155,25 @@ def examine_tape(
     missing = missing_days([day for day, _ in days])
     reports = [report for folder in folders if (report := read_day(folder)) is not None]
     files = {file.sha256: file for report in reports for file in report.imports}
-    instrument = parts[0].meta.instrument if parts else None
+    market, symbol = _names(place, parts)
     return TapeHealth(
-        symbol=instrument.symbol if instrument else "",
-        market=instrument.market if instrument else "",
+        symbol=symbol,
+        market=market,
         folder=str(place),
         day_count=len(days),
         sequence=join(sequences),
         missing_day_count=len(missing),
         missing_days=tuple(missing[:_DAYS_SHOWN]),
         overlap_count=sum(
-            two.first_id <= one.last_id for one, two in itertools.pairwise(sequences)
+            two.first_id <= one.last_id and before.path.parent != after.path.parent
+            for (one, before), (two, after) in itertools.pairwise(
+                zip(sequences, parts, strict=True)
+            )
         ),
         damaged=tuple(damaged),
         stale=(
             *_stale(store, parts),
-            *(f"interrupted import of {n}" for n in leftovers(store.root)),
+            *(["an import into it was interrupted"] * leftovers(store.root, market, symbol)),
         ),
         files=tuple(files.values()),
         conflict_count=sum(len(report.conflicts) for report in reports),
@@ -178,7 +185,7 @@ def repair_tape(store: TapeStore, ref: str | Path) -> list[str]:
     done = []
     count = drop_leftovers(store.root)
     if count:
-        done.append(f"cleaned up after {count} interrupted import{'s' if count > 1 else ''}")
+        done.append(f"cleaned up after {counted(count, 'interrupted import')}")
     place = store.find(ref)
     parts = store.parts(place)
     for part in parts:
@@ -189,13 +196,8 @@ def repair_tape(store: TapeStore, ref: str | Path) -> list[str]:
         if _in_day_folder(part) and not _report_fits(part):
             _rewrite_report(part)
             done.append(f"rewrote the report on {part.path.parent.name}")
-    used = {
-        store.cache.path_of(part.meta.sha256).name
-        for _, _, folder in layout.list_tapes(store.root)
-        for part in store.parts(folder)
-    }
     if store.cache.root.is_relative_to(store.root):
-        for name in sorted(store.cache.names() - used):
+        for name in sorted(store.cache.names() - _fast_copies(store)):
             (store.cache.root / name).unlink()
             done.append(f"dropped the unused fast copy {name}")
     return done
@@ -205,16 +207,15 @@ def file_problems(file: FileHealth) -> list[str]:
     """Return what is wrong with a file, a line each, for people."""
     runs = file.interleaved_count
     interleaved = f", in {runs:,} interleaved runs of ids" if runs > 1 else ""
-    counted = (
-        (file.unsorted_count, "rows are out of order" + interleaved),
-        (file.exact_duplicate_count, "rows are repeated"),
-        (file.conflict_count, "rows contradict another one with the same id"),
-        (file.sentinel_count, "rows are sentinels without a price"),
-        (file.zero_qty_count, "rows have quantity 0"),
-        (file.unit_change_count, "times the unit of time changes"),
-        (file.missing_day_count, "days are missing"),
+    lines = _counts(
+        (file.unsorted_count, "row", "out of order" + interleaved),
+        (file.exact_duplicate_count, "row", "repeated"),
+        (file.conflict_count, "row", "unlike another one with the same id"),
+        (file.sentinel_count, "row", "without a price, which stands for no trade"),
+        (file.zero_qty_count, "row", "of quantity 0"),
+        (file.unit_change_count, "change", "of the unit of time"),
+        (file.missing_day_count, "day", "missing"),
     )
-    lines = [f"{count:,} {what}" for count, what in counted if count]
     if file.sequence is None:
         return [*lines, "there is no trade in it"]
     return lines + sequence_problems(file.sequence)
@@ -222,13 +223,12 @@ def file_problems(file: FileHealth) -> list[str]:
 
 def tape_problems(tape: TapeHealth) -> list[str]:
     """Return what is wrong with a tape, a line each, for people."""
-    counted = (
-        (tape.missing_day_count, "days are missing"),
-        (tape.overlap_count, "days begin with ids of the day before"),
-        (tape.conflict_count, "rows of its files contradict each other"),
-    )
     lines = [*tape.damaged, *tape.stale]
-    lines += [f"{count:,} {what}" for count, what in counted if count]
+    lines += _counts(
+        (tape.missing_day_count, "day", "missing"),
+        (tape.overlap_count, "day", "beginning with ids of the day before"),
+        (tape.conflict_count, "row", "in which its files contradict each other"),
+    )
     return lines + (sequence_problems(tape.sequence) if tape.sequence else [])
 
 
@@ -236,15 +236,40 @@ def sequence_problems(sequence: Sequence) -> list[str]:
     """Return what is wrong with sorted rows, a line each, for people."""
     lines = []
     if sequence.hole_count:
-        shown = ", ".join(f"{hole.from_id}-{hole.to_id}" for hole in sequence.holes[:3])
+        shown = ", ".join(map(_span, sequence.holes[:3]))
         more = ", ..." if sequence.hole_count > 3 else ""
         lines.append(
-            f"{sequence.missing_count:,} ids are missing in {sequence.hole_count:,} "
-            f"hole{'s' if sequence.hole_count > 1 else ''}: {shown}{more}"
+            f"{counted(sequence.missing_count, 'id')} missing in "
+            f"{counted(sequence.hole_count, 'hole')}: {shown}{more}"
         )
-    if sequence.backward_count:
-        lines.append(f"{sequence.backward_count:,} rows are earlier than a row before them")
-    return lines
+    return lines + _counts((sequence.backward_count, "row", "earlier than a row before"))
+
+
+def _counts(*counts: tuple[int, str, str]) -> list[str]:
+    return [f"{counted(count, thing)} {what}" for count, thing, what in counts if count]
+
+
+def _span(hole: IdRange) -> str:
+    one = hole.from_id == hole.to_id
+    return str(hole.from_id) if one else f"{hole.from_id}-{hole.to_id}"
+
+
+def _names(place: Path, parts: list[Part]) -> tuple[str, str]:
+    # Where the folders name a tape, parts of another one in them are what is wrong.
+    names = dict(piece.split("=", 1) for piece in place.parts if "=" in piece)
+    instrument = parts[0].meta.instrument if parts else None
+    market = names.get("market", instrument.market if instrument else "")
+    return market, names.get("symbol", instrument.symbol if instrument else "")
+
+
+def _fast_copies(store: TapeStore) -> set[str]:
+    used = set()
+    for _, _, folder in layout.list_tapes(store.root):
+        for path in (p for _, day in layout.list_days(folder) for p in layout.list_parts(day)):
+            # What cannot be read now has no fast copy worth keeping.
+            with contextlib.suppress(TapeError):
+                used.add(store.cache.path_of(Part.open(path).meta.sha256).name)
+    return used
 
 
 def _summary(store: TapeStore, market: str, symbol: str, folder: Path) -> TapeSummary:

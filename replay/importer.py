@@ -54,6 +54,7 @@ def import_files(
     meter = Meter(progress)
     files = [ArchiveFile(path, columns) for path in paths]
     for file in files:
+        _check_market(file, market)
         meter.expect(file)
     hashes = [file.sha256(meter.count) for file in files]
     with TapeWriter(store, Instrument(symbol, market, 0, 0)) as writer:
@@ -135,6 +136,16 @@ def read_file(
         missing_days=tuple(missing[:_DAYS_SHOWN]),
         sequence=join(days.sequences.values()),
     )
+
+
+def _check_market(file: ArchiveFile, market: Market) -> None:
+    other = {"spot": "futures", "um": "spot", "cm": "spot"}
+    if file.kind == other.get(market):
+        have = "7 columns, as futures have" if file.kind == "futures" else "8 columns, as spot has"
+        raise InputError(
+            f"{file.path} has {have}, but the market is {market}; check --market, or name the "
+            "columns with --columns"
+        )
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowtape.replay.schema import FAST_COLUMNS, TAPE_SCHEMA, PartMeta, from_table
-from flowtape.stream.errors import TapeError
+from flowtape.stream.errors import InputError, TapeError
 from flowtape.stream.trades import I8, I64, Trades, side_of
 
 
@@ -89,6 +89,8 @@ class Part:
         """
         with _damage_named(path):
             stat = path.stat()
+            if path.suffix != ".parquet" and not _is_parquet(path):
+                raise InputError(f"{path} is no tape; make one of it with `flowtape import`")
             footer = pq.read_metadata(path)
             meta = PartMeta.from_key_values(footer.metadata, str(path))
             schema = footer.schema.to_arrow_schema().remove_metadata()
@@ -179,6 +181,11 @@ class Part:
 
     def _file(self) -> pq.ParquetFile:
         return pq.ParquetFile(self.path, page_checksum_verification=True)
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def _fast_columns(batch: pa.RecordBatch) -> TapeColumns:

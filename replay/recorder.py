@@ -5,6 +5,8 @@ that what a killed process leaves can be told from damage. `seal` turns it into 
 it; a recording that was killed is sealed when it is opened.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import zlib
@@ -70,11 +72,23 @@ class TapeRecorder:
             "qty_decimals": str(instrument.qty_decimals),
         }
         self._file = (self.folder / JOURNAL_NAME).open("xb", buffering=0)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
         self._stream = pa.ipc.new_stream(self._file, _SCHEMA.with_metadata(metadata))
         self._batch_count = 0
 
     def write(self, event: Event) -> None:
-        """Keep one event; clock statements need no keeping."""
+        """Keep one event; clock statements need no keeping.
+
+        Raises InputError when the disk takes no more; what was kept before stays.
+        """
+        try:
+            self._write(event)
+        except OSError as error:
+            raise InputError(
+                f"{self.folder} takes no more ({error.strerror}); what was recorded before is kept"
+            ) from None
+
+    def _write(self, event: Event) -> None:
         if isinstance(event, Gap):
             self._gaps.append((event.from_id, event.to_id))
             _write_json(self.folder / SUMMARY_NAME, {"gaps": self._gaps})
@@ -90,7 +104,9 @@ class TapeRecorder:
 
     def close(self) -> None:
         """Seal the recording into a tape."""
-        self._stream.close()
+        # A full disk must not keep the file open: the journal is whole without its end mark.
+        with contextlib.suppress(OSError):
+            self._stream.close()
         os.fsync(self._file.fileno())
         self._file.close()
         seal(self.folder)
@@ -99,12 +115,21 @@ class TapeRecorder:
 def seal(folder: Path) -> Recording | None:
     """Turn a folder's journal into a tape; returns None when there is no journal.
 
-    Whole batches before a torn end are kept. Raises TapeError when a batch in the middle is
-    damaged; the journal then stays as it is.
+    Whole batches before a torn end are kept. Raises InputError while the recording goes on, and
+    TapeError when a batch in the middle is damaged; the journal then stays as it is.
     """
     journal = folder / JOURNAL_NAME
-    if not journal.exists():
+    try:
+        with journal.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _seal(folder, journal) if journal.exists() else None
+    except FileNotFoundError:
         return None
+    except BlockingIOError:
+        raise InputError(f"{folder} is still being recorded; wait until that is done") from None
+
+
+def _seal(folder: Path, journal: Path) -> Recording:
     summary = folder / SUMMARY_NAME
     gaps = json.loads(summary.read_text())["gaps"] if summary.exists() else []
     reader = _JournalReader(journal)

@@ -156,6 +156,7 @@ class TapeStore:
 
     def tapes(self) -> list[TapeInfo]:
         """Return every tape, sorted by market and symbol; raises TapeError for damaged ones."""
+        self.check()
         settle(self.root)
         return [self.info(folder) for _, _, folder in layout.list_tapes(self.root)]
 
@@ -179,6 +180,7 @@ class TapeStore:
         Parquet file, inside or outside the store. Raises InputError when that names no tape or
         more than one, or when the range is empty; TapeError when files are damaged.
         """
+        self.check()
         settle(self.root)
         place = self.find(ref)
         parts = self.parts(place)
@@ -201,6 +203,7 @@ class TapeStore:
 
     def find(self, ref: str | Path) -> Path:
         """Return the folder or file that `ref` names; raises InputError."""
+        self.check()
         text = str(ref)
         market, _, symbol = text.rpartition("/")
         known = layout.list_tapes(self.root)
@@ -220,10 +223,16 @@ class TapeStore:
             return path
         names = [f"{m}/{s}" for m, s, _ in known]
         there = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+        missing = f"there is no file {text}, and no" if "/" in text or "." in text else "no"
         raise InputError(
-            f"no tape {text!r} in {self.root}; "
-            + (f"there are: {there}" if names else "it is empty: make one with `flowtape import`")
+            f"{missing} tape {text!r} in {self.root}; "
+            + (f"there are: {there}" if names else "make one with `flowtape import`")
         )
+
+    def check(self) -> None:
+        """Raise InputError when the root is there but no folder."""
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"{self.root} is a file, not a folder of tapes")
 
     def only(self) -> str:
         """Return the one tape there is, as `market/SYMBOL`; raises InputError otherwise."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flowtape.replay.parts import TapeColumns
 from flowtape.stream.engine import Checkpoint, Engine
+from flowtape.stream.errors import KernelError, TapeError
 
 SLICE_ROWS = 1 << 17
 """Rows given to the engine at once: long enough to be fast, short enough to stay responsive."""
@@ -31,7 +32,8 @@ class Rows(Protocol):
 class Track:
     """An engine and how many rows of its tape it has taken in.
 
-    Pacing uses the running maximum of the times, which is the engine's stream time.
+    Pacing uses the running maximum of the times: the engine's stream time, as far as each day ends
+    with its latest trade.
     """
 
     def __init__(self, engine: Engine, tape: Rows) -> None:
@@ -41,6 +43,8 @@ class Track:
         lengths = [len(segment) for segment in self._segments]
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         self._times: dict[int, NDArray[np.int64]] = {}
+        lasts = [int(segment.ts_us[-1]) for segment in self._segments]
+        self._ends_us = np.maximum.accumulate(np.array(lasts, np.int64))
         self.row_count = int(self._starts[-1])
         self._spacing = max(CHECKPOINT_ROWS, self.row_count // CHECKPOINTS_MAX)
         self._checkpoint_rows: list[int] = []
@@ -59,18 +63,18 @@ class Track:
 
     def row_behind(self, ts_us: int) -> int:
         """Return how many rows have a stream time of at most `ts_us`."""
-        for segment in range(len(self._segments)):
-            times = self._times_of(segment)
-            if times[-1] > ts_us:
-                return int(self._starts[segment]) + int(np.searchsorted(times, ts_us, "right"))
-        return self.row_count
+        segment = int(np.searchsorted(self._ends_us, ts_us, "right"))
+        if segment == len(self._segments):
+            return self.row_count
+        within = int(np.searchsorted(self._times_of(segment), ts_us, "right"))
+        return int(self._starts[segment]) + within
 
     def advance(self, row: int) -> None:
         """Take in everything before `row`; behind the last row the stream ends."""
         while self.row < min(row, self.row_count):
             stop = min(row, (self.row // self._spacing + 1) * self._spacing, self.row_count)
             for piece in self._pieces(self.row, stop):
-                self.engine.apply(piece)
+                apply_piece(self.engine, piece)
                 self.row += len(piece)
             if stop % self._spacing == 0:
                 self._keep_checkpoint()
@@ -115,7 +119,7 @@ class Track:
     def _times_of(self, segment: int) -> NDArray[np.int64]:
         if segment not in self._times:
             times = self._segments[segment].ts_us
-            before = int(self._times_of(segment - 1)[-1]) if segment else 0
+            before = int(self._ends_us[segment - 1]) if segment else 0
             if times[0] < before or not bool(np.all(times[1:] >= times[:-1])):
                 times = np.maximum(np.maximum.accumulate(times), before)
             self._times[segment] = times
@@ -128,6 +132,20 @@ class Track:
         self._checkpoints.append(self.engine.checkpoint())
 
 
+def apply_piece(engine: Engine, piece: TapeColumns) -> None:
+    """Have an engine take in rows of a tape; raises TapeError where they are no trades."""
+    try:
+        engine.apply(piece)
+    except KernelError as error:
+        if not error.status.startswith("BAD_"):
+            raise
+        symbol = engine.instrument.symbol
+        raise TapeError(
+            f"the fast copy of {symbol} is damaged ({error}); put it right with: "
+            f"flowtape doctor {symbol} --repair"
+        ) from None
+
+
 def fold(
     engine: Engine, pieces: Iterable[TapeColumns], tick: Callable[[int], None] | None = None
 ) -> None:
@@ -137,7 +155,7 @@ def fold(
     """
     row_count = 0
     for piece in pieces:
-        engine.apply(piece)
+        apply_piece(engine, piece)
         row_count += len(piece)
         if tick is not None:
             tick(row_count)

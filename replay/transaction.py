@@ -37,6 +37,7 @@ class TapeTransaction:
     def __init__(self, root: Path, instrument: Instrument) -> None:
         self.root = root
         self._name = f"{instrument.venue}-{instrument.market}-{instrument.symbol}"
+        self._tape = f"{instrument.market}/{instrument.symbol}"
         self.folder = root / _STAGING / self._name
         self._plan = _Plan({}, [])
         self._lock: IO[bytes] | None = None
@@ -48,7 +49,7 @@ class TapeTransaction:
         except OSError as error:
             raise TapeError(f"{self.root} cannot be written to: {error.strerror}") from None
         if self._lock is None:
-            raise TapeError(f"another import into {self._name} is running; wait until it is done")
+            raise TapeError(f"another import into {self._tape} is running; wait until it is done")
         _settle_folder(self.root, self.folder)
         self.folder.mkdir()
         return self
@@ -103,9 +104,10 @@ def drop_leftovers(root: Path) -> int:
     return count
 
 
-def leftovers(root: Path) -> list[str]:
-    """Return the names of tapes with an interrupted change."""
-    return [name for name, there in _each_idle(root, Path.exists).items() if there]
+def leftovers(root: Path, market: str, symbol: str) -> bool:
+    """Tell whether a change of a tape was interrupted."""
+    found = _each_idle(root, Path.exists)
+    return any(there and name.endswith(f"-{market}-{symbol}") for name, there in found.items())
 
 
 def _each_idle(root: Path, look: Callable[[Path], bool]) -> dict[str, bool]:

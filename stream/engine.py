@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
@@ -53,14 +54,14 @@ class Checkpoint:
 
 
 class StrategyError(FlowError):
-    """A strategy raised an exception."""
+    """A strategy raised an exception, asked for the impossible, or cannot be copied."""
 
 
 class Engine:
     """A synchronous fold of inputs; how they are cut into calls changes no result.
 
     Not thread-safe but for `view`, which any thread may read. Nobody looks at an engine that is not
-    `shown`: its view stays empty.
+    `shown`: its view stays empty, and without a strategy its ledger keeps no bars.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class Engine:
             config = replace(config, decide=type(strategy).decide)
         self.instrument = instrument
         self.config = config
-        self.ledger = Ledger()
-        self.strategy = copy.deepcopy(strategy)
+        self.ledger = Ledger(keeps_bars=shown or strategy is not None)
+        self.strategy = _copied(strategy)
         self.ended = False
         self.start_us = 0
         """Time of the first trade; 0 before it."""
@@ -95,7 +96,10 @@ class Engine:
         self._orders = Orders(self._kernel, lambda: self._market.now_us)
         self._fills_seen = 0
         if self.strategy is not None:
-            self.strategy.on_start(self._market)
+            try:
+                self.strategy.on_start(self._market)
+            except (Exception, SystemExit) as error:
+                raise _failed(self.strategy, "at its start", error) from error
 
     @property
     def snapshot(self) -> np.void:
@@ -153,14 +157,14 @@ class Engine:
             input=int(self.snapshot["input"]),
             state=self._kernel.save_state(),
             ledger=self.ledger.mark(),
-            strategy=copy.deepcopy(self.strategy),
+            strategy=_copied(self.strategy),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint of this engine; the view starts a new epoch without bubbles."""
         self._kernel.load_state(checkpoint.state)
         self.ledger.restore(checkpoint.ledger)
-        self.strategy = copy.deepcopy(checkpoint.strategy)
+        self.strategy = _copied(checkpoint.strategy)
         self.ended = False
         self._fills_seen = self.ledger.fills.head
         view = self.view
@@ -200,14 +204,9 @@ class Engine:
         self._fills_seen = self.ledger.fills.head
         try:
             self.strategy.on_decision(self._market, self._orders)
-        except FlowError:
-            raise
-        except Exception as error:
-            name = type(self.strategy).__name__
-            raise StrategyError(
-                f"strategy {name} failed at stream time {self._market.now_us} us: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        except (Exception, SystemExit) as error:
+            when = f"at stream time {_time_text(self._market.now_us)}"
+            raise _failed(self.strategy, when, error) from error
 
     def _keep_outputs(self) -> None:
         kernel, ledger = self._kernel, self.ledger
@@ -236,6 +235,27 @@ class Engine:
         view = self.view
         view.snapshot = self.snapshot
         view.orders = self._kernel.orders().view(ORDER)
+
+
+def _failed(strategy: Strategy, when: str, error: BaseException) -> StrategyError:
+    said = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+    name = type(strategy).__name__
+    return StrategyError(f"strategy {name} failed {when}: {' '.join(said.split())}")
+
+
+def _copied(strategy: Strategy | None) -> Strategy | None:
+    try:
+        return copy.deepcopy(strategy)
+    except Exception as error:
+        raise StrategyError(
+            f"strategy {type(strategy).__name__} cannot be copied ({error}), which checkpoints "
+            "need; keep only plain values in its attributes"
+        ) from error
+
+
+def _time_text(ts_us: int) -> str:
+    seconds, micros = divmod(ts_us, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
 
 
 def prints_of(trades: Columns, first_input: int) -> NDArray[np.void]:

@@ -14,8 +14,10 @@ class Ledger:
     """Closed bars, fills, order events and equity points, all of them, in order.
 
     Each kind is hashed as it grows, so the digest of a session does not depend on how its inputs
-    were cut.
+    were cut. Without `keeps_bars`, bars are hashed only: a year of them is gigabytes.
     """
+
+    keeps_bars: bool = True
 
     bars: Series = field(default_factory=lambda: Series(BAR))
     fills: Series = field(default_factory=lambda: Series(FILL))
@@ -29,8 +31,9 @@ class Ledger:
         """Add records of one of `KINDS`."""
         if len(records) == 0:
             return
-        series: Series = getattr(self, kind)
-        series.append(records)
+        if kind != "bars" or self.keeps_bars:
+            series: Series = getattr(self, kind)
+            series.append(records)
         self._hashes[kind].update(records.tobytes())
 
     def digest(self, state: bytes) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import importlib.util
+import math
 import sys
 import typing
 from collections.abc import Iterable
@@ -62,8 +63,9 @@ def _load_module(name: str) -> ModuleType:
         return module
     except InputError:
         raise
-    except Exception as error:
-        raise InputError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{name} cannot be imported: {said}") from error
 
 
 def _strategies_of(module: ModuleType) -> str:
@@ -87,6 +89,8 @@ def _parameters(strategy: type[Strategy], settings: Iterable[str]) -> dict[str, 
     for key, equals, text in given:
         if not equals:
             raise InputError(f"--set takes key=value, was {key!r}")
+        if key in values:
+            raise InputError(f"--set gives {key} twice")
         if key not in known:
             raise InputError(
                 f"{strategy.__name__} has no parameter {key!r}; it has {', '.join(known)}"
@@ -101,7 +105,11 @@ def _convert(key: str, text: str, kind: object) -> object:
             if text.lower() in _TRUE | _FALSE:
                 return text.lower() in _TRUE
         elif kind in (int, float, str):
-            return typing.cast(type, kind)(text)
+            value = typing.cast(type, kind)(text)
+            if not isinstance(value, float) or math.isfinite(value):
+                return typing.cast(object, value)
+        else:
+            raise InputError(f"parameter {key} is {kind}; --set knows int, float, str and bool")
     except ValueError:
         pass
     name = getattr(kind, "__name__", str(kind))

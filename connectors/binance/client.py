@@ -43,7 +43,8 @@ class SourceTimes:
 
     `quiet_s` without an event makes a `Clock`; `rotate_s` is the age at which a connection is
     replaced, below the venue's 24 hours; `stable_s` of data end the growth of reconnect delays
-    between `retry_base_s` and `retry_cap_s`; `repair_retry_s` caps the delays between queries.
+    between `retry_base_s` and `retry_cap_s`; `repair_retry_s` caps the delays between queries;
+    `finish_s` is how long a source that is to finish waits for trades that are being repaired.
     """
 
     first_data_s: float = 10.0
@@ -57,6 +58,7 @@ class SourceTimes:
     retry_base_s: float = 0.25
     retry_cap_s: float = 30.0
     repair_retry_s: float = 2.0
+    finish_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class BinanceSource:
         self._repair_retry = Backoff(0.1, times.repair_retry_s, self._rng)
         self._rejects: deque[int] = deque(maxlen=REJECTS_MAX + 1)
         self._frames = self._trades = self._rejected = self._foreign = 0
+        self._finish_s = times.finish_s
+        self._finish_us: int | None = None
         self._delay_us = 0
         self._delay_us_min: int | None = None
 
@@ -254,6 +258,16 @@ class BinanceSource:
             raise
         return self._instrument
 
+    def finish(self) -> None:
+        """Have `events` come to its end, with everything that has arrived given out.
+
+        Trades that are being repaired are waited for, but not for long; what is missing then is
+        declared by a `Gap`.
+        """
+        if self._finish_us is None:
+            self._finish_us = self._clock_us() + int(self._finish_s * 1e6)
+        self._rouse()
+
     async def close(self) -> None:
         """End every connection and query; may be called at any time and again."""
         while self._tasks:
@@ -271,7 +285,7 @@ class BinanceSource:
             if self._instrument is None:
                 await self.open()
             self._links.connect()
-            while True:
+            while not self._has_finished():
                 await self._take_reports()
                 self._sequencer.poll(self._clock_us())
                 for fetch in self._sequencer.effects():
@@ -279,8 +293,17 @@ class BinanceSource:
                 self._links.rotate()
                 for event in self._events(self._clock_us()):
                     yield event
+            self._sequencer.give_up("the stream was ended before they came")
+            for event in self._events(self._clock_us()):
+                yield event
         finally:
             await self.close()
+
+    def _has_finished(self) -> bool:
+        if self._finish_us is None:
+            return False
+        waiting = self._sequencer.holding or not self._inbox.empty()
+        return not waiting or self._clock_us() >= self._finish_us
 
     async def _take_reports(self) -> None:
         wait_s = max(0.0, (self._wake_us() - self._clock_us()) / 1e6)
@@ -300,6 +323,8 @@ class BinanceSource:
 
     def _wake_us(self) -> int:
         times = [self._clock_us() + 1_000_000]
+        if self._finish_us is not None:
+            times.append(self._finish_us)
         if self._may_tell_time():
             times.append(self._market_clock.wake_us())
         if (repair_us := self._sequencer.wake_us()) is not None:
@@ -438,6 +463,9 @@ class BinanceSource:
 
     def _answer(self, answer: _Answers) -> None:
         self._answers.append(answer)
+        self._rouse()
+
+    def _rouse(self) -> None:
         if not self._inbox.full():
             self._inbox.put_nowait(None)
 

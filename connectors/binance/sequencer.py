@@ -201,6 +201,12 @@ class Sequencer:
             self._tail_us = None
             self._ask(FetchAggTrades(self._top_id + 1, None))
 
+    def give_up(self, reason: str) -> None:
+        """Declare everything missing now, so that nothing waits any more."""
+        while self._holes:
+            self._give_up(reason)
+        self._tail_us = None
+
     def wake_us(self) -> int | None:
         """Return when `poll` has something to do, or None."""
         times: list[int] = []

@@ -11,6 +11,11 @@ __extension__ typedef unsigned __int128 u128;
 
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
+#define RETURN_IF(condition, status) \
+    do { \
+        if (condition) return status; \
+    } while (0)
+
 #define NEVER_US INT64_MAX
 #define ALWAYS_US INT64_MIN
 

@@ -11,11 +11,6 @@
 #define ATOMS_PER_TICKLOT_MAX 100000000
 #define FEE_UNIT_ATOMS_MAX ((int64_t)1 << 60)
 
-#define RETURN_IF(condition, status) \
-    do { \
-        if (condition) return status; \
-    } while (0)
-
 static bool config_is_valid(const flow_config *c)
 {
     i128 cash = i128_of(c->initial_cash_atoms), cash_max = (i128)1 << 100;

@@ -9,11 +9,6 @@
 
 #include "internal.h"
 
-#define RETURN_IF(condition, status) \
-    do { \
-        if (condition) return status; \
-    } while (0)
-
 static const uint8_t MAGIC[8] = {'F', 'L', 'O', 'W', 'S', 'T', '0', '1'};
 
 /* A writer that only counts when out is null. */

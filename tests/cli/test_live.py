@@ -120,6 +120,71 @@ def test_record_seals_on_a_signal(tmp_path: Path) -> None:
     assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
+def test_what_no_one_has_is_a_recorded_gap_and_what_waits_for_it_is_kept(tmp_path: Path) -> None:
+    lost = Drop(FIRST_ID + 100, FIRST_ID + 120, everywhere=True)
+    with venue(speed=1.0, faults=[lost]) as server:
+        done = subprocess.run(
+            command(server, "record", "BTCUSDT", "--for", "1s", "--out", tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    assert f"ids {lost.from_id} to {lost.to_id} are lost" in done.stderr
+    (folder,) = tmp_path.iterdir()
+    ids = recorded_ids(folder)
+    assert ids[-1] > lost.to_id + 100
+    assert ids == [i for i in range(FIRST_ID, ids[-1] + 1) if not lost.from_id <= i <= lost.to_id]
+    assert f"{len(ids):,} trades, 1 gap; replay it with" in done.stdout
+    summary = json.loads((folder / "recording.json").read_text())
+    assert summary["gaps"] == [[lost.from_id, lost.to_id]]
+
+
+def flowtape(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flowtape.cli.main", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_recording_is_left_alone_while_it_runs_and_closed_when_it_was_killed(
+    tmp_path: Path,
+) -> None:
+    with venue(speed=1.0) as server:
+        process = subprocess.Popen(
+            command(server, "record", "BTCUSDT", "--out", tmp_path),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert "recording BTCUSDT" in process.stdout.readline()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+            (folder,) = tmp_path.iterdir()
+            for words in (("replay", folder), ("doctor", folder, "--repair")):
+                refused = flowtape(*words)
+                assert refused.returncode == 2
+                assert "is still being recorded; wait until that is done" in refused.stderr
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+    told = flowtape("doctor", folder)
+    assert told.returncode == 2
+    assert "is a recording that is not closed" in told.stderr
+    played = flowtape("replay", folder, "--speed", "max", "--no-dashboard", "--json")
+    assert played.returncode == 0, played.stderr
+    assert "was not closed: " in played.stderr
+    ids = recorded_ids(folder)
+    assert json.loads(played.stdout)["trade_count"] == len(ids) > 100
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert flowtape("doctor", folder).returncode == 0
+
+
 def test_live_with_a_strategy_ends_with_a_digest() -> None:
     with venue(speed=1.0) as server:
         process = subprocess.Popen(

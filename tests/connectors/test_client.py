@@ -437,3 +437,28 @@ async def test_random_faults_lose_nothing(
     _, _, heard = await everything(open_venue, make_source, hear, instrument, trades, faults)
     assert heard.gaps == [], faults
     assert heard.rows == rows_of(trades), faults
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_a_source_that_finishes_gives_out_what_waits(
+    everywhere, open_venue, make_source, hear, instrument, make_trades
+):
+    trades = make_trades(COUNT)
+    faults = [Drop(1_100, 1_119, everywhere=everywhere), RestFault(delay_s=0.1, count=100)]
+    venue = await open_venue(instrument, trades, faults=faults, happened_count=0)
+    source = make_source(venue, start_after=FIRST_ID - 1)
+    publishing = asyncio.create_task(drip(venue))
+
+    async def stop_when_all_is_published():
+        await publishing
+        while source.statistics.frames < COUNT - 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        source.finish()
+        source.finish()
+
+    stopping = asyncio.create_task(stop_when_all_is_published())
+    heard = await hear(source, lambda heard: False)
+    await stopping
+    missing = range(1_100, 1_120) if everywhere else ()
+    assert heard.ids == [i for i in range(FIRST_ID, LAST_ID + 1) if i not in missing]
+    assert [(gap.from_id, gap.to_id) for gap in heard.gaps] == [(1_100, 1_119)] * everywhere

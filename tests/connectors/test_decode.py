@@ -25,6 +25,7 @@ from flowtape.connectors.binance.rows import Row, rows_of, trades_of
 from flowtape.connectors.venue.wire import Wire
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.limits import PRICE_TICKS_MAX, QTY_LOTS_MAX, TS_US_MAX
 
 BTC = Instrument("BTCUSDT", "spot", price_decimals=2, qty_decimals=5)
 BTC_UM = Instrument("BTCUSDT", "um", price_decimals=2, qty_decimals=3)
@@ -200,9 +201,9 @@ def test_damaged_trades_are_events_or_decode_errors(key, value, at, noise):
 ROWS = st.builds(
     Row,
     agg_id=st.integers(0, 2**63 - 1),
-    ts_us=st.integers(10**15, 2**53),
-    price_ticks=st.integers(0, 1 << 50),
-    qty_lots=st.integers(0, 1 << 56),
+    ts_us=st.integers(10**15, TS_US_MAX),
+    price_ticks=st.integers(0, PRICE_TICKS_MAX),
+    qty_lots=st.integers(0, QTY_LOTS_MAX),
     first_id=st.just(5),
     last_id=st.integers(5, 2**63 - 1),
     is_buyer_maker=st.booleans(),

@@ -441,3 +441,17 @@ def test_answers_must_belong_to_a_question():
     sequencer = Sequencer(SMALL, start_after=0)
     with pytest.raises(ValueError, match="was not asked for"):
         sequencer.receive_page(FetchAggTrades(1, 2), [], 0, exhausted=True)
+
+
+def test_giving_up_declares_every_hole_and_lets_everything_out():
+    sequencer = Sequencer(SMALL, 0)
+    for agg_id in (1, 4, 5, 9):
+        sequencer.receive(row(agg_id), 0)
+    sequencer.catch_up(0)
+    assert spans(sequencer.take()) == [1]
+    sequencer.give_up("the end")
+    assert sequencer.take() == [
+        Gap(2, 3, "the end"), row(4), row(5), Gap(6, 8, "the end"), row(9)
+    ]  # fmt: skip
+    assert not sequencer.holding
+    assert (sequencer.counts.gaps, sequencer.counts.missing) == (2, 5)

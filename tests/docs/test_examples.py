@@ -17,13 +17,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benc
 NOT_HERE = ("flowtape live", "flowtape record", "flowtape replay BTCUSDT --speed 100")
 
 
-def blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-def test_readme_python_runs() -> None:
-    (source,) = blocks("python")
+def run_python(source: str) -> str:
     result = subprocess.run(
         [sys.executable, "-c", source],
         cwd=ROOT,
@@ -33,16 +31,28 @@ def test_readme_python_runs() -> None:
         timeout=100,
     )
     assert result.returncode == 0, result.stderr
-    net_pnl, digest = result.stdout.split()
+    return result.stdout
+
+
+def test_readme_python_runs() -> None:
+    (source,) = blocks(ROOT / "README.md", "python")
+    net_pnl, digest = run_python(source).split()
     assert float(net_pnl)
     assert len(digest) == 64
+
+
+def test_strategy_guide_runs() -> None:
+    (source,) = blocks(ROOT / "docs/STRATEGIES.md", "python")
+    fill_count, net_pnl = run_python(source).split()
+    assert int(fill_count) > 0
+    assert float(net_pnl)
 
 
 def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWTAPE_HOME", str(tmp_path / "home"))
     write_spot_archive(tmp_path / "BTCUSDT-aggTrades-2026-01-01.zip", rows=20_000)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("flowtape ")]
     assert len(commands) >= 7
     for command in commands:

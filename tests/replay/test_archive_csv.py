@@ -85,6 +85,27 @@ def test_a_last_line_without_its_end_counts(tmp_path: Path) -> None:
     assert len(plain(read(path))) == 3
 
 
+@pytest.mark.parametrize("lines", [[spot_line(row) for row in rows(3)], [FUTURES_HEADER]])
+def test_blank_rows_before_the_first_count_as_rows_only(tmp_path: Path, lines: list[str]) -> None:
+    futures = lines == [FUTURES_HEADER]
+    lines = ["", "", *lines, *(futures_line(row) for row in rows(3) if futures)]
+    path = text_file(tmp_path / "a.csv", lines)
+    assert same(plain(read(path)), in_us(rows(3)))
+    path = text_file(path, [*lines, "x"])
+    with pytest.raises(InputError, match=f"row {len(lines) + 1}: 'x' has 1 column, not"):
+        read(path)
+
+
+def test_an_encrypted_zip_is_refused_by_name(tmp_path: Path) -> None:
+    path = zipped(spot_file(tmp_path / "a.csv", rows(3)), checksum=False)
+    raw = bytearray(path.read_bytes())
+    raw[6] |= 1
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=r"a\.zip is encrypted; unzip it first$"):
+        read(path)
+
+
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     for name, path in (
         ("with", futures_file(tmp_path / "a.csv", rows(3))),
@@ -186,11 +207,14 @@ def with_field(lines: list[str], row: int, column: int, value: str) -> list[str]
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (["hello"], r"row 1: 'hello' does not begin a Binance aggTrades file"),
-        (["id,price,qty,a,b,c,d"], "does not begin a Binance aggTrades file"),
-        (["1,2,3"], "does not begin a Binance aggTrades file"),
-        (["", "1,2,3"], "is empty"),
-        ([*spot_lines(), "1,2,3"], r"row 5: '1,2,3' has the wrong number of columns"),
+        (["hello"], r"row 1: 'hello' does not begin a file of trades"),
+        (["id,price,qty,a,b,c,d"], "row 1: 'id,.*' does not begin a Binance aggTrades file; name"),
+        (["1,2,3"], "does not begin a file of trades"),
+        (["%PDF-1.7", "1 0 obj"], "row 1: '%PDF-1.7' does not begin a file of trades"),
+        (["", ""], "is empty"),
+        (["", "1,2,3"], "row 2: '1,2,3' does not begin a file of trades"),
+        ([*spot_lines(), "x" * 5_000], r"row 5: 'x{80}'\.\.\. has 1 column, not 8$"),
+        ([*spot_lines(), "1,2,3"], r"row 5: '1,2,3' has 3 columns, not 8"),
         (with_field(spot_lines(), 3, 1, "x7"), r"row 3, column 1: 'x7' is not an integer"),
         (with_field(spot_lines(), 3, 2, "-1.5"), r"row 3, column 2: '-1.5' is negative"),
         (with_field(spot_lines(), 3, 2, "1e-5"), r"row 3, column 2: '1e-5' is not a plain decimal"),
@@ -209,7 +233,7 @@ def with_field(lines: list[str], row: int, column: int, value: str) -> list[str]
         ),
         (
             with_field(spot_lines(), 2, 3, "123456789012345678.0"),
-            r"row 2: 123456789012345678.0 is too large a quantity with 1 decimals",
+            r"row 2: 123456789012345678.0 is too large a quantity with 1 decimal$",
         ),
         (with_field(spot_lines(), 4, 7, "maybe"), r"row 4, column 7: 'maybe' is neither true nor"),
         (

@@ -62,16 +62,16 @@ def test_unit_changes_are_counted_not_refused(tmp_path: Path) -> None:
     found = [*rows(3), *in_us(rows(2, first_id=2000)), *rows(1, first_id=3000)]
     report = examine_file(spot_file(tmp_path / "a.csv", found))
     assert (report.unit_change_count, report.time_unit) == (2, "mixed")
-    assert "2 times the unit of time changes" in file_problems(report)
+    assert "2 changes of the unit of time" in file_problems(report)
 
 
 def test_problems_are_said_in_words(tmp_path: Path) -> None:
     found = [*rows(5), *rows(5, first_id=1007, start_ms=rows(1)[0].time + 3 * DAY_MS), rows(1)[0]]
     assert file_problems(examine_file(spot_file(tmp_path / "a.csv", found))) == [
-        "1 rows are out of order",
-        "1 rows are repeated",
-        "2 days are missing",
-        "2 ids are missing in 1 hole: 1005-1006",
+        "1 row out of order",
+        "1 row repeated",
+        "2 days missing",
+        "2 ids missing in 1 hole: 1005-1006",
     ]
 
 
@@ -79,7 +79,7 @@ def test_interleaved_runs_are_said(tmp_path: Path) -> None:
     pairs = zip(rows(9), rows(9, first_id=3000), strict=True)
     path = spot_file(tmp_path / "a.csv", [row for pair in pairs for row in pair])
     assert file_problems(examine_file(path))[0] == (
-        "8 rows are out of order, in 8 interleaved runs of ids"
+        "8 rows out of order, in 8 interleaved runs of ids"
     )
 
 
@@ -102,8 +102,8 @@ def test_holes_between_and_within_days_and_missing_days_count(store: TapeStore) 
     )
     report = examine_tape(store, "BTCUSDT")
     assert tape_problems(report) == [
-        "2 days are missing",
-        "10 ids are missing in 1 hole: 301-310",
+        "2 days missing",
+        "10 ids missing in 1 hole: 301-310",
     ]
 
 
@@ -138,7 +138,7 @@ def test_repair_rebuilds_what_can_be_derived(store: TapeStore) -> None:
     unfinished.mkdir(parents=True)
     (unfinished / "half.parquet").write_bytes(b"half")
     assert sorted(tape_problems(examine_tape(store, "BTCUSDT"))) == [
-        "interrupted import of binance-spot-BTCUSDT",
+        "an import into it was interrupted",
         f"the fast copy of {part.path.name} does not fit",
         "the report on date=2026-01-01 is missing or does not fit",
         "the report on date=2026-01-03 is missing or does not fit",

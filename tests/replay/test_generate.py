@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flowtape.replay.generate import GeneratorConfig, generate
 from flowtape.replay.schema import ColumnsDigest
 from flowtape.stream.errors import InputError
+from flowtape.stream.limits import PRICE_TICKS_MAX
 from flowtape.stream.trades import Trades
 
 COUNT = 400_000

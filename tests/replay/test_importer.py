@@ -18,7 +18,7 @@ from flowtape.replay.sorter import DaySorter
 from flowtape.replay.tape_writer import add_trades
 from flowtape.replay.tapes import TapeStore
 from flowtape.stream.errors import FlowError, InputError, OffGridError, TapeError
-from flowtape.stream.instrument import Instrument
+from flowtape.stream.instrument import Instrument, Market
 from flowtape.stream.trades import Trades
 from tests.replay.archive_files import (
     DAY_MS,
@@ -309,11 +309,11 @@ def test_user_files_are_only_read(store: TapeStore, tmp_path: Path) -> None:
 def test_progress_ends_at_its_total(store: TapeStore, tmp_path: Path) -> None:
     paths = [
         zipped(spot_file(tmp_path / "a.csv", rows(30_000))),
-        futures_file(tmp_path / "b.csv", rows(10)),
+        spot_file(tmp_path / "b.csv", rows(10)),
     ]
     seen: list[tuple[int, int]] = []
     import_files(
-        store, paths, "BTCUSDT", "um", progress=lambda done, total: seen.append((done, total))
+        store, paths, "BTCUSDT", "spot", progress=lambda done, total: seen.append((done, total))
     )
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1]
@@ -390,3 +390,17 @@ def test_equal_ids_keep_the_first(store: TapeStore) -> None:
 def test_every_refusal_is_a_flow_error() -> None:
     assert issubclass(OffGridError, FlowError)
     assert issubclass(TapeError, InputError)
+
+
+@pytest.mark.parametrize(
+    ("write", "market", "says"),
+    [(spot_file, "um", "8 columns, as spot has"), (spot_file, "cm", "8 columns"),
+     (futures_file, "spot", "7 columns, as futures have")],
+)  # fmt: skip
+def test_a_file_of_another_market_is_refused(
+    store: TapeStore, tmp_path: Path, write: Callable[..., Path], market: Market, says: str
+) -> None:
+    path = write(tmp_path / "a.csv", rows(10))
+    with pytest.raises(InputError, match=f"a.csv has {says}, .* the market is {market}"):
+        import_files(store, [path], "BTCUSDT", market)
+    assert not store.tapes()

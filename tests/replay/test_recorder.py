@@ -138,3 +138,38 @@ sys.stdin.read()
     sealed = seal(tmp_path / "killed")
     assert sealed is not None
     assert (sealed.trade_count, sealed.torn_bytes) == (700, 0)
+
+
+def test_a_running_recording_is_not_sealed(tmp_path: Path) -> None:
+    recorder = TapeRecorder(tmp_path, "one", INSTRUMENT)
+    fill(recorder, 5)
+    with pytest.raises(InputError, match="one is still being recorded; wait until that is done"):
+        seal(recorder.folder)
+    recorder.write(trades(500, 600))
+    recorder.close()
+    assert len(recorded(recorder.folder)) == 600
+
+
+def test_a_full_disk_ends_a_recording_with_what_it_has(tmp_path: Path) -> None:
+    script = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pathlib import Path
+from flowtape.replay.recorder import TapeRecorder
+from flowtape.stream.errors import InputError
+from tests.replay.test_recorder import INSTRUMENT, trades
+recorder = TapeRecorder(Path({str(tmp_path)!r}), "one", INSTRUMENT)
+recorder.write(trades(0, 100))
+resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, resource.RLIM_INFINITY))
+try:
+    recorder.write(trades(100, 1_000))
+except InputError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+recorder.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "one takes no more (File too large); what was recorded before is kept" in done.stdout
+    assert len(recorded(tmp_path / "one")) == 100

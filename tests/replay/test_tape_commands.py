@@ -62,7 +62,7 @@ def test_json_is_for_machines(app: typer.Typer, tmp_path: Path) -> None:
         assert examined.exit_code == 1
         report = json.loads(examined.stdout)
         assert report["sequence"]["holes"] == [{"from_id": 1005, "to_id": 1007}]
-        assert report["problems"] == ["3 ids are missing in 1 hole: 1005-1007"]
+        assert report["problems"] == ["3 ids missing in 1 hole: 1005-1007"]
 
 
 def test_any_csv_by_its_columns(app: typer.Typer, tmp_path: Path) -> None:

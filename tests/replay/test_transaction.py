@@ -107,7 +107,7 @@ def test_two_imports_of_one_tape_do_not_run_at_once(tmp_path: Path) -> None:
     store = TapeStore(tmp_path)
     with (
         TapeWriter(store, BTC),
-        pytest.raises(TapeError, match="another import into binance-spot-BTCUSDT is running"),
+        pytest.raises(TapeError, match="another import into spot/BTCUSDT is running"),
     ):
         add_trades(store, BTC, [trades(5)])
     add_trades(store, BTC, [trades(5)])
@@ -164,7 +164,8 @@ def test_an_uncommitted_change_is_dropped_by_repair_only(tmp_path: Path) -> None
     (change.folder / "new").write_text("new")
     settle(tmp_path)
     assert change.folder.exists()
-    assert leftovers(tmp_path) == ["binance-spot-BTCUSDT"]
+    assert leftovers(tmp_path, "spot", "BTCUSDT")
+    assert not leftovers(tmp_path, "um", "BTCUSDT")
     assert change.folder.exists()
     assert drop_leftovers(tmp_path) == 1
     assert list(tmp_path.iterdir()) == []
