@@ -97,13 +97,14 @@ async def _live(
     port: int | None,
 ) -> None:
     from flowtape.replay.backtest import metrics_json, result_of
-    from flowtape.stream.config import SECOND_US, EngineConfig
+    from flowtape.stream.config import SECOND_US, EngineConfig, bubble_band_ticks
     from flowtape.stream.engine import Engine
     from flowtape.stream.live import LiveSession
 
     await source.open()
     try:
         config = EngineConfig(
+            bubble_band_ticks=bubble_band_ticks(await source.last_price_ticks() or 0),
             equity_grid_us=60 * SECOND_US if strategy is not None else 0,
             **settings,  # type: ignore[arg-type]
         )

@@ -13,6 +13,7 @@ from flowtape.cli import common
 from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
+    from flowtape.replay.player import Player
     from flowtape.replay.tapes import Tape
     from flowtape.replay.track import Track
     from flowtape.stream.engine import Engine
@@ -171,11 +172,19 @@ async def _watch(tracks: "list[Track]", speed: float, port: int) -> None:
     player = Player(tracks, speed=speed)
     player.start()
     try:
-        await common.show([(track.engine.view, player) for track in tracks], port)
+        feeds = [(track.engine.view, player) for track in tracks]
+        await common.show(feeds, port, _tell_failure(player))
     finally:
         player.stop()
     if all(track.finished for track in tracks):
         _report([track.engine for track in tracks], None, as_json=False)
+
+
+async def _tell_failure(player: "Player") -> None:
+    while player.error is None:  # noqa: ASYNC110 (it is set on another thread)
+        await asyncio.sleep(0.5)
+    typer.echo(f"the replay stands still: {player.error}", err=True)
+    await asyncio.Event().wait()
 
 
 def _play_unseen(tracks: "list[Track]", speed: float) -> None:

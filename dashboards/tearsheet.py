@@ -1,6 +1,7 @@
 """The report of a finished session: one self-contained HTML page."""
 
 import html
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,7 @@ _ROWS = (
     ("average_trip", "Average trip"),
     ("volume", "Volume traded"),
 )
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FRACTIONS = {"total_return", "max_drawdown", "win_rate"}
 
 _NOTE = (
@@ -103,7 +105,7 @@ def tearsheet(
         f"fees {metrics['maker_fee_ppm']}/{metrics['taker_fee_ppm']} ppm · {settings}"
     )
     charts = "".join(f"<h2>{html.escape(name)}</h2>{div}" for name, div in divs.items())
-    return _PAGE.format(
+    page = _PAGE.format(
         title=html.escape(title),
         heading=html.escape(title),
         subtitle=html.escape(subtitle),
@@ -119,6 +121,9 @@ def tearsheet(
         buy=colours["buy"],
         sell=colours["sell"],
     )
+    # Bokeh draws its ids by lot; equal sessions shall have equal reports.
+    ids: dict[str, str] = {}
+    return _UUID.sub(lambda found: ids.setdefault(found.group(), f"figure-{len(ids)}"), page)
 
 
 def _tile(label: str, key: str, value: object) -> str:
@@ -159,28 +164,26 @@ def _curve(instrument: Instrument, ledger: Ledger) -> tuple[NDArray[np.float64],
 def _equity(instrument: Instrument, ledger: Ledger, colours: Mapping[str, str]) -> figure:
     ts_ms, equity = _curve(instrument, ledger)
     plot = _figure(colours, height=240)
-    if len(equity):
-        rows = _thinned(len(equity))
-        source = ColumnDataSource({"ts": ts_ms[rows], "equity": equity[rows]})
-        plot.line("ts", "equity", source=source, color=colours["delta"], line_width=1.6)
-        plot.add_tools(
-            HoverTool(
-                tooltips=[("time", "@ts{%F %T}"), ("equity", "@equity{0,0.00}")],
-                formatters={"@ts": "datetime"},
-                mode="vline",
-            )
+    rows = _thinned(len(equity))
+    source = ColumnDataSource({"ts": ts_ms[rows], "equity": equity[rows]})
+    plot.line("ts", "equity", source=source, color=colours["delta"], line_width=1.6)
+    plot.add_tools(
+        HoverTool(
+            tooltips=[("time", "@ts{%F %T}"), ("equity", "@equity{0,0.00}")],
+            formatters={"@ts": "datetime"},
+            mode="vline",
         )
+    )
     return plot
 
 
 def _drawdown(instrument: Instrument, ledger: Ledger, colours: Mapping[str, str]) -> figure:
     ts_ms, equity = _curve(instrument, ledger)
     plot = _figure(colours, height=120)
-    if len(equity):
-        falls = equity / np.maximum.accumulate(equity) - 1
-        rows = _thinned(len(falls))
-        plot.varea(ts_ms[rows], 0, falls[rows], color=colours["sell"], alpha=0.35)
-        plot.yaxis.formatter = NumeralTickFormatter(format="0.00%")
+    falls = equity / np.maximum.accumulate(equity) - 1
+    rows = _thinned(len(falls))
+    plot.varea(ts_ms[rows], 0, falls[rows], color=colours["sell"], alpha=0.35)
+    plot.yaxis.formatter = NumeralTickFormatter(format="0.00%")
     return plot
 
 

@@ -95,6 +95,11 @@ class Player:
             raise self._error
 
     @property
+    def error(self) -> BaseException | None:
+        """What went wrong on the thread, which then stands still."""
+        return self._error
+
+    @property
     def _ended(self) -> bool:
         return all(track.finished for track in self._tracks)
 

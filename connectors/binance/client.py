@@ -258,6 +258,14 @@ class BinanceSource:
             raise
         return self._instrument
 
+    async def last_price_ticks(self) -> int | None:
+        """Return the price of the newest trade, or None when the venue cannot say now."""
+        try:
+            page = await self._rest.agg_trades(self.instrument, None, 1)
+        except RestError:
+            return None
+        return page.rows[-1].price_ticks if page.rows else None
+
     def finish(self) -> None:
         """Have `events` come to its end, with everything that has arrived given out.
 

@@ -1,6 +1,8 @@
 """The command line as a person meets it: output, exit codes, messages."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +44,18 @@ def test_import_doctor_tapes_replay_backtest_agree(imported: Run, tmp_path: Path
         replayed = json.loads(out)
         replayed.pop("wall_s")
         assert replayed == batch
+
+
+def test_equal_backtests_write_equal_files(tmp_path: Path) -> None:
+    written = []
+    for name in ("first", "second"):
+        command = [
+            sys.executable, "-m", "flowtape.cli.main", "backtest", "demo", "--strategy", STRATEGY,
+            "--to", "2026-01-01T12:20", "--out", str(tmp_path / name),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        written.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
+    assert written[0] == written[1]
 
 
 def test_replay_without_the_cache_is_the_same(imported: Run) -> None:
