@@ -57,6 +57,30 @@ def command(server: VenueServer, *words: str | Path) -> list[str]:
     ]  # fmt: skip
 
 
+def run_until(
+    words: list[str], first_line: str, seconds: float, number: signal.Signals
+) -> tuple[int, str]:
+    """Start a command, let it work, send it a signal; return its exit code and what it printed."""
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    try:
+        assert process.stdout is not None
+        assert first_line in process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=30)
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode, out
+
+
 def recorded_ids(folder: Path) -> list[int]:
     (symbol,) = folder.glob("venue=*/market=*/symbol=*")
     tape = TapeStore(folder).open(symbol)
@@ -97,23 +121,9 @@ def test_record_keeps_every_id_through_faults(tmp_path: Path, faults: list[objec
 
 def test_record_seals_on_a_signal(tmp_path: Path) -> None:
     with venue(speed=1.0) as server:
-        process = subprocess.Popen(
-            command(server, "record", "BTCUSDT", "--out", tmp_path),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            assert "recording BTCUSDT" in process.stdout.readline()
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(timeout=1.5)
-            process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=30)
-        finally:
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-    assert process.returncode == 0
+        words = command(server, "record", "BTCUSDT", "--out", tmp_path)
+        code, out = run_until(words, "recording BTCUSDT", 1.5, signal.SIGTERM)
+    assert code == 0
     assert re.search(r"[\d,]+ trades, 0 gaps; replay it with: flowtape replay", out)
     (folder,) = tmp_path.iterdir()
     ids = recorded_ids(folder)
@@ -187,27 +197,12 @@ def test_a_recording_is_left_alone_while_it_runs_and_closed_when_it_was_killed(
 
 def test_live_with_a_strategy_ends_with_a_digest() -> None:
     with venue(speed=1.0) as server:
-        process = subprocess.Popen(
-            command(
-                server, "live", "BTCUSDT", "--no-dashboard",
-                "--strategy", "tests.stream.strategies:Flipper",
-            ),
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        words = command(
+            server, "live", "BTCUSDT", "--no-dashboard",
+            "--strategy", "tests.stream.strategies:Flipper",
         )  # fmt: skip
-        try:
-            assert process.stdout is not None
-            assert "following BTCUSDT" in process.stdout.readline()
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(timeout=2)
-            process.send_signal(signal.SIGINT)
-            out, _ = process.communicate(timeout=30)
-        finally:
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-    assert process.returncode == 0
+        code, out = run_until(words, "following BTCUSDT", 2, signal.SIGINT)
+    assert code == 0
     assert re.search(r"^digest [0-9a-f]{64}$", out, re.MULTILINE)
     assert int(out.split(" trades")[0].split()[-1].replace(",", "")) > 200
 
