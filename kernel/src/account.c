@@ -1,99 +1,119 @@
-/* Cash, position, cost and fees, exact in 128 bits. */
+/* Positions, cash and cost of each lane, and the check of its books. */
 #include "internal.h"
 
-#define PPM 1000000
-#define MONEY_BITS_MAX 120
+static int64_t size_of(int64_t lots) { return lots < 0 ? -lots : lots; }
 
-static int bit_length(u128 value)
+/* Move a position by lots for a flow of money: cost and margin of a closed part go with it. */
+static void move(flow_kernel *k, market *m, int lane, int side, int64_t lots, i128 flow_atoms)
 {
-    uint64_t high = (uint64_t)(value >> 64), low = (uint64_t)value;
-    if (high) return 128 - __builtin_clzll(high);
-    return low ? 64 - __builtin_clzll(low) : 0;
-}
-
-static u128 magnitude(i128 value) { return value < 0 ? -(u128)value : (u128)value; }
-
-i128 account_notional(const flow_kernel *kernel, int64_t price_ticks, int64_t qty_lots)
-{
-    return (i128)price_ticks * qty_lots * kernel->config.atoms_per_ticklot;
-}
-
-/* Rounded up to whole fee units, so against the trader for fees and for rebates alike. */
-i128 account_fee(const flow_kernel *kernel, i128 notional_atoms, flow_role role)
-{
-    int64_t rate = role == FLOW_MAKER ? kernel->config.maker_fee_ppm : kernel->config.taker_fee_ppm;
-    i128 unit = kernel->config.fee_unit_atoms;
-    i128 divisor = unit * PPM;
-    i128 size = rate < 0 ? -rate : rate;
-    /* Split so that no product leaves 128 bits. */
-    i128 whole = notional_atoms / divisor * size;
-    i128 rest = notional_atoms % divisor * size;
-    if (rate < 0) return -(whole + rest / divisor) * unit;
-    return (whole + (rest + divisor - 1) / divisor) * unit;
-}
-
-/* The part of a cost that belongs to `closed` of `held` lots, rounded toward zero. */
-static i128 cost_share(i128 cost, int64_t closed, int64_t held)
-{
-    u128 size = magnitude(cost);
-    u128 whole = size / (uint64_t)held * (uint64_t)closed;
-    u128 rest = size % (uint64_t)held * (uint64_t)closed / (uint64_t)held;
-    i128 share = (i128)(whole + rest);
-    return cost < 0 ? -share : share;
-}
-
-void account_fill(flow_kernel *kernel, int8_t side, int64_t price_ticks, int64_t qty_lots,
-                  i128 fee_atoms)
-{
-    account *a = &kernel->core.account;
-    int64_t held = a->position_lots < 0 ? -a->position_lots : a->position_lots;
-    bool closing = (a->position_lots > 0 && side < 0) || (a->position_lots < 0 && side > 0);
-    int64_t closed = closing ? min_i64(qty_lots, held) : 0;
-
-    i128 flow = -side * account_notional(kernel, price_ticks, qty_lots);
-    a->cash_atoms += flow - fee_atoms;
-    a->fees_atoms += fee_atoms;
+    account *a = &k->core.accounts[lane];
+    position *p = &m->positions[lane];
+    const int64_t held = size_of(p->lots);
+    const int64_t closed = p->lots * side < 0 ? min_i64(lots, held) : 0;
+    i128 opening = flow_atoms;
     if (closed > 0) {
-        i128 closed_flow = -side * account_notional(kernel, price_ticks, closed);
-        i128 removed = closed == held ? a->cost_atoms : cost_share(a->cost_atoms, closed, held);
-        a->cost_atoms -= removed;
-        a->realized_atoms += closed_flow - removed;
-        flow -= closed_flow;
+        const i128 closing = closed == lots ? flow_atoms : flow_atoms / lots * closed;
+        const i128 cost = closed == held ? p->cost_atoms
+                                         : money_share_down(p->cost_atoms, closed, held);
+        const i128 margin = closed == held ? p->margin_atoms
+                                           : money_share_down(p->margin_atoms, closed, held);
+        p->cost_atoms -= cost;
+        p->margin_atoms -= margin;
+        a->realized_atoms += closing - cost;
+        opening -= closing;
     }
-    a->cost_atoms -= flow;
-    a->position_lots += side * qty_lots;
+    p->cost_atoms -= opening;
+    if (k->config.account_kind == FLOW_ACCOUNT_ISOLATED)
+        p->margin_atoms += money_share_up(opening < 0 ? -opening : opening, 1, m->config.leverage);
+    p->lots += side * lots;
+    *(side > 0 ? &p->bought_lots : &p->sold_lots) += lots;
+    a->cash_atoms += flow_atoms;
 }
 
-void account_point(flow_kernel *kernel, int64_t ts_us)
+void account_fill(flow_kernel *k, market *m, int lane, int side, int64_t price_ticks,
+                  int64_t qty_lots, i128 fee_atoms)
 {
-    const core *c = &kernel->core;
-    i128 value = account_notional(kernel, c->last_ticks, c->account.position_lots);
-    kernel->equity.items[kernel->equity.tail++] = (flow_equity){
-        .input = c->input,
+    account *a = &k->core.accounts[lane];
+    move(k, m, lane, side, qty_lots, -side * money_notional(m, price_ticks, qty_lots));
+    a->cash_atoms -= fee_atoms;
+    a->fees_atoms += fee_atoms;
+}
+
+/* Close all of a position for a flow of money. */
+void account_close_for(flow_kernel *k, market *m, int lane, i128 flow_atoms)
+{
+    const int64_t lots = m->positions[lane].lots;
+    move(k, m, lane, lots > 0 ? -1 : 1, size_of(lots), flow_atoms);
+}
+
+static i128 value_of(const market *m, int lane)
+{
+    return money_notional(m, prices_mark(m), m->positions[lane].lots);
+}
+
+i128 account_unrealized(const flow_kernel *k, int lane)
+{
+    i128 sum = 0;
+    for (size_t i = 0; i < k->market_count; i++)
+        sum += value_of(&k->markets[i], lane) - k->markets[i].positions[lane].cost_atoms;
+    return sum;
+}
+
+i128 account_equity(const flow_kernel *k, int lane)
+{
+    i128 sum = k->core.accounts[lane].cash_atoms;
+    for (size_t i = 0; i < k->market_count; i++)
+        sum += value_of(&k->markets[i], lane);
+    return sum;
+}
+
+/* What new orders may use. */
+i128 account_free(const flow_kernel *k, int lane)
+{
+    const account *a = &k->core.accounts[lane];
+    if (k->config.account_kind == FLOW_ACCOUNT_FREE) return account_equity(k, lane);
+    if (k->config.account_kind == FLOW_ACCOUNT_SPOT) return a->cash_atoms;
+    i128 wallet = i128_of(k->config.initial_cash_atoms) + a->realized_atoms - a->fees_atoms -
+                  a->funding_atoms;
+    for (size_t i = 0; i < k->market_count; i++)
+        wallet -= k->markets[i].positions[lane].margin_atoms;
+    return wallet;
+}
+
+void account_point(flow_kernel *k, int64_t ts_us)
+{
+    const account *a = &k->core.accounts[FLOW_BASE];
+    const i128 base = account_equity(k, FLOW_BASE);
+    const bool all = k->config.lane_count == FLOW_LANES;
+    k->equity.items[k->equity.tail++] = (flow_equity){
+        .input = k->core.input,
         .ts_us = ts_us,
-        .position_lots = c->account.position_lots,
-        .mark_ticks = c->last_ticks,
-        .equity_atoms = i128_pair(c->account.cash_atoms + value),
-        .realized_atoms = i128_pair(c->account.realized_atoms),
-        .fees_atoms = i128_pair(c->account.fees_atoms),
+        .equity_atoms = i128_pair(base),
+        .optimistic_atoms = i128_pair(all ? account_equity(k, FLOW_OPTIMISTIC) : base),
+        .pessimistic_atoms = i128_pair(all ? account_equity(k, FLOW_PESSIMISTIC) : base),
+        .realized_atoms = i128_pair(a->realized_atoms),
+        .fees_atoms = i128_pair(a->fees_atoms),
+        .funding_atoms = i128_pair(a->funding_atoms),
     };
 }
 
-/*
- * Whether every sum of money stays below 2^124 even if all open orders and more_lots fill at the
- * largest price. Checked when an order is placed, so that fills cannot overflow.
- */
-bool account_has_room(const flow_kernel *kernel, int64_t more_lots)
+/* Add the books up again from what was kept apart. */
+bool account_books_balance(const flow_kernel *k)
 {
-    const account *a = &kernel->core.account;
-    i128 sum = (i128)magnitude(a->position_lots) + more_lots;
-    for (size_t i = 0; i < kernel->order_count; i++)
-        sum += kernel->orders[i].remaining_lots;
-    u128 lots = magnitude(sum);
-    int bits = bit_length(FLOW_PRICE_TICKS_MAX) + bit_length(lots) +
-               bit_length((u128)kernel->config.atoms_per_ticklot);
-    return bits <= MONEY_BITS_MAX && bit_length(lots) < 62 &&
-           bit_length(magnitude(a->cash_atoms)) <= MONEY_BITS_MAX &&
-           bit_length(magnitude(a->realized_atoms)) <= MONEY_BITS_MAX &&
-           bit_length(magnitude(a->fees_atoms)) <= MONEY_BITS_MAX;
+    FOR_LANES(k, l) {
+        const account *a = &k->core.accounts[l];
+        i128 cash = i128_of(k->config.initial_cash_atoms) + a->realized_atoms - a->fees_atoms -
+                    a->funding_atoms;
+        for (size_t i = 0; i < k->market_count; i++) {
+            const position *p = &k->markets[i].positions[l];
+            cash -= p->cost_atoms;
+            if (p->lots != p->bought_lots - p->sold_lots) return false;
+            if (p->lots == 0 && (p->cost_atoms != 0 || p->margin_atoms != 0)) return false;
+        }
+        if (cash != a->cash_atoms) return false;
+        if (account_equity(k, l) - i128_of(k->config.initial_cash_atoms) !=
+            a->realized_atoms + account_unrealized(k, l) - a->fees_atoms - a->funding_atoms)
+            return false;
+    }
+    return true;
 }

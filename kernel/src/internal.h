@@ -2,153 +2,186 @@
 #ifndef FLOW_INTERNAL_H
 #define FLOW_INTERNAL_H
 
-#include <stdbool.h> /* bool */
+#include "levels.h"
+#include "orderflow.h"
 
-#include "flow_kernel.h"
-
-__extension__ typedef __int128 i128;
-__extension__ typedef unsigned __int128 u128;
-
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-
-#define RETURN_IF(condition, status) \
-    do { \
-        if (condition) return status; \
-    } while (0)
-
-#define NEVER_US INT64_MAX
-#define ALWAYS_US INT64_MIN
-
-/* Records on their way out; empty again once all were taken. */
-#define FLOW_OUTBOX(type) \
-    struct { \
-        type *items; \
-        size_t head, tail, capacity; \
-    }
-
-typedef struct profile_cell {
-    int64_t lots[2]; /* [0] sellers, [1] buyers were the aggressors */
-} profile_cell;
-
-/*
- * A table of rows 2^shift ticks wide in which row r lives in cell r modulo the number of cells: the
- * rows between the session's low and high always fit. Cells of all other rows are zero.
- */
-typedef struct profile {
-    profile_cell *cells;
-    profile_cell *spare; /* all zero */
-    int64_t mask;
-    int32_t shift;
-} profile;
+/* One lane's position. Bought and sold lots are kept beside it for the check of the books. */
+typedef struct position {
+    int64_t lots;
+    i128 cost_atoms;
+    i128 margin_atoms;
+    i128 bought_lots;
+    i128 sold_lots;
+} position;
 
 typedef struct account {
-    int64_t position_lots;
     i128 cash_atoms;
-    i128 cost_atoms;
     i128 realized_atoms;
     i128 fees_atoms;
+    i128 funding_atoms;
 } account;
 
-/* All of the logical state but profile cells and orders. */
+/* Own notional of this and the 30 days before, base lane; a day has the place day % VOLUME_DAYS. */
+#define VOLUME_DAYS 31
+typedef struct volume {
+    int64_t day;
+    i128 day_atoms[VOLUME_DAYS];
+} volume;
+
+typedef struct market {
+    flow_market config;
+    orderflow flow;
+    touch touch;
+    levels levels;
+    int64_t mark_ticks; /* 0: never stated */
+    position positions[FLOW_LANES];
+
+    /* Derived from the orders by orders_plan: a print concerns one of them when stream time
+     * reaches match_next_us or its price lies outside [match_low, match_high]. */
+    int64_t match_next_us;
+    int64_t match_low;
+    int64_t match_high;
+} market;
+
+/* All of the logical state but markets and orders. */
 typedef struct core {
     uint64_t input;
-    uint64_t trade_count;
+    uint64_t trade_count; /* of all markets */
     uint64_t next_order_id;
+    uint64_t next_rank;
     int64_t stream_us;
-    int64_t last_ticks;
-    int64_t last_side;
-    int64_t high_ticks;
-    int64_t low_ticks;
-    int64_t closed_buy_lots; /* of closed bars; the open one's come on top */
-    int64_t closed_sell_lots;
-    i128 closed_notional;
     int64_t decide_next_us;
     int64_t equity_next_us;
-    flow_bar bar;
-    flow_bubble bubble;
-    account account;
+    account accounts[FLOW_LANES];
+    volume volume;
     bool ended;
+    bool halted;
 } core;
 
 struct flow_kernel {
     flow_config config;
     core core;
-    profile profile;
+    market *markets;
+    size_t market_count;
+    int lane_first; /* the lanes in use */
+    int lane_last;
+
     flow_order *orders; /* by id */
     size_t order_count;
     flow_order *spare_orders;
+    flow_order **picked; /* orders a print reaches */
 
-    /* Derived from the orders by orders_plan: a print concerns one when stream time reaches
-     * match_next_us or its price lies outside [match_low, match_high]; a cancel takes effect when
-     * stream time passes cancel_next_us. */
-    int64_t match_next_us;
-    int64_t match_low;
-    int64_t match_high;
-    int64_t cancel_next_us;
+    /* Derived from the orders by orders_plan: something of them is due when stream time passes. */
+    int64_t due_next_us;
 
-    /* Derived from all of the above by plan_next: a print needs more than sums when stream time
-     * reaches next_us or its price lies outside [trigger_low, trigger_high]. */
-    int64_t next_us;
-    int64_t trigger_low;
-    int64_t trigger_high;
-
-    FLOW_OUTBOX(flow_bar) bars;
-    FLOW_OUTBOX(flow_bubble) bubbles;
     FLOW_OUTBOX(flow_fill) fills;
     FLOW_OUTBOX(flow_order_event) order_events;
     FLOW_OUTBOX(flow_equity) equity;
 };
 
-typedef struct print {
-    int64_t ts_us;
-    int64_t price_ticks;
-    int64_t qty_lots;
-    int8_t side;
-} print;
+#define FOR_LANES(kernel, lane) \
+    for (int lane = (kernel)->lane_first; lane <= (kernel)->lane_last; lane++)
 
-static inline i128 i128_of(flow_i128 pair)
+/* Upper bounds of what an open order can put out at one input. */
+#define FILLS_PER_ORDER 3
+#define EVENTS_PER_ORDER 32
+
+/* A share of a print for each lane, and what own orders at the print's price got of it. */
+typedef struct budget {
+    int64_t left_lots[FLOW_LANES];
+    int64_t at_price_lots[FLOW_LANES];
+} budget;
+
+static inline bool is_limit_kind(const flow_order *o)
 {
-    return (i128)(((u128)(uint64_t)pair.hi << 64) | pair.lo);
+    return o->request.kind == FLOW_LIMIT || o->request.kind == FLOW_STOP_LIMIT ||
+           o->request.kind == FLOW_TAKE_PROFIT_LIMIT;
 }
 
-static inline flow_i128 i128_pair(i128 value)
+static inline bool is_trigger_kind(const flow_order *o) { return o->request.kind >= FLOW_STOP; }
+
+static inline bool is_take_profit(const flow_order *o)
 {
-    return (flow_i128){.lo = (uint64_t)value, .hi = (int64_t)(value >> 64)};
+    return o->request.kind == FLOW_TAKE_PROFIT || o->request.kind == FLOW_TAKE_PROFIT_LIMIT;
 }
 
-static inline int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static inline int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* The first point of the grid behind ts_us; NEVER_US without a grid. */
-static inline int64_t next_on_grid(int64_t ts_us, int64_t grid_us)
+static inline bool has_flag(const flow_order *o, int flag)
 {
-    return grid_us > 0 ? (ts_us / grid_us + 1) * grid_us : NEVER_US;
+    return (o->request.flags & flag) != 0;
 }
 
-/* orderflow.c */
-void orderflow_add_to_bubble(flow_kernel *kernel, const print *trade);
-void orderflow_print(flow_kernel *kernel, const print *trade);
-void orderflow_close_bar(flow_kernel *kernel);
-void orderflow_close_bubble(flow_kernel *kernel);
+static inline market *market_of(flow_kernel *k, const flow_order *o)
+{
+    return &k->markets[o->request.market];
+}
+
+/* prices.c */
+bool prices_known(const market *m);
+int64_t prices_touch(const flow_kernel *k, const market *m, int side);
+int64_t prices_mark(const market *m);
+
+/* money.c */
+i128 money_notional(const market *m, int64_t price_ticks, int64_t qty_lots);
+i128 money_share_up(i128 amount, int64_t numerator, i128 denominator);
+i128 money_share_down(i128 amount, int64_t part, int64_t whole);
+i128 money_fee(const flow_kernel *k, i128 notional_atoms, int64_t rate_ppb);
+int64_t money_fee_rate(const flow_kernel *k, flow_role role);
+void money_add_volume(flow_kernel *k, i128 notional_atoms);
+bool money_has_room(const flow_kernel *k, const market *m, int64_t more_lots);
 
 /* account.c */
-i128 account_notional(const flow_kernel *kernel, int64_t price_ticks, int64_t qty_lots);
-i128 account_fee(const flow_kernel *kernel, i128 notional_atoms, flow_role role);
-void account_fill(flow_kernel *kernel, int8_t side, int64_t price_ticks, int64_t qty_lots,
-                  i128 fee_atoms);
-void account_point(flow_kernel *kernel, int64_t ts_us);
-bool account_has_room(const flow_kernel *kernel, int64_t more_lots);
+void account_fill(flow_kernel *k, market *m, int lane, int side, int64_t price_ticks,
+                  int64_t qty_lots, i128 fee_atoms);
+void account_close_for(flow_kernel *k, market *m, int lane, i128 flow_atoms);
+i128 account_unrealized(const flow_kernel *k, int lane);
+i128 account_equity(const flow_kernel *k, int lane);
+i128 account_free(const flow_kernel *k, int lane);
+void account_point(flow_kernel *k, int64_t ts_us);
+bool account_books_balance(const flow_kernel *k);
+
+/* limits.c */
+flow_reason limits_at_arrival(flow_kernel *k, const flow_order *order);
+int64_t limits_at_fill(flow_kernel *k, const flow_order *order, int lane, int64_t price_ticks,
+                       int64_t qty_lots, flow_reason *reason_out);
+
+/* margin.c */
+bool margin_liquidate(flow_kernel *k, uint32_t market_index);
+void margin_fund(flow_kernel *k, market *m, int64_t rate_ppb);
+
+/* links.c */
+flow_order *links_find(flow_kernel *k, uint64_t order_id);
+void links_end_lane(flow_kernel *k, flow_order *order, int lane, int64_t ts_us,
+                    flow_order_change change, flow_reason reason, const print *trade);
+void links_end_all(flow_kernel *k, flow_order *order, int64_t ts_us, flow_order_change change,
+                   flow_reason reason, const print *trade);
+void links_after_fill(flow_kernel *k, flow_order *order, int lane, int64_t ts_us, int64_t qty_lots,
+                      const print *trade);
+bool links_parent_has_filled(flow_kernel *k, const flow_order *order);
+bool order_is_open(const flow_kernel *k, const flow_order *order);
+void orders_tell(flow_kernel *k, const flow_order *order, int lane, int64_t ts_us,
+                 flow_order_change change, flow_reason reason, int64_t detail, const print *trade);
 
 /* orders.c */
-void orders_expire(flow_kernel *kernel);
-bool orders_match(flow_kernel *kernel, const print *trade);
-void orders_plan(flow_kernel *kernel);
+void orders_settle_due(flow_kernel *k, int64_t now_us);
+void orders_go_live(flow_kernel *k, flow_order *order, int64_t ts_us);
+void orders_come_to_rest(flow_kernel *k, flow_order *order, int64_t ts_us, const print *trade);
+void orders_release(flow_kernel *k);
+void orders_remove_done(flow_kernel *k);
+void orders_plan(flow_kernel *k);
 
-/* fastpath.c */
-size_t fastpath_run(flow_kernel *kernel, const flow_batch *batch, size_t start, size_t limit);
+/* triggers.c */
+bool triggers_would_fire(const flow_kernel *k, const market *m, const flow_order *order);
+void triggers_on_print(flow_kernel *k, uint32_t market_index, const print *trade);
+void triggers_on_mark(flow_kernel *k, uint32_t market_index);
 
-/* kernel.c */
-void plan_next(flow_kernel *kernel);
+/* matching.c */
+bool matching_concerns(const flow_kernel *k, const market *m, const print *trade);
+bool matching_settle(flow_kernel *k, uint32_t market_index, const print *trade);
+
+/* commands.c */
+int64_t latency_drawn(const flow_kernel *k, uint64_t order_id, uint64_t leg);
+
+/* inputs.c */
+bool outboxes_have_room(const flow_kernel *k);
 
 #endif

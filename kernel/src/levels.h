@@ -1,0 +1,54 @@
+/*
+ * What the prints say about prices that stand in the book: the touch, and how much trades at a
+ * level before it breaks.
+ */
+#ifndef FLOW_LEVELS_H
+#define FLOW_LEVELS_H
+
+#include "orderflow.h"
+#include "rolling_histogram.h"
+
+#define LEVELS_LEAST 16 /* broken levels before a quantile means anything */
+
+/* The newest print of each side, [0] sellers' and [1] buyers'. */
+typedef struct touch {
+    int64_t ticks[2];     /* 0: none yet */
+    int64_t stream_us[2]; /* ALWAYS_US: stale */
+    int64_t last_us;      /* stream time of the newest print */
+    int64_t last_ticks;   /* 0: none yet */
+    int64_t last_side;
+} touch;
+
+/* The level now trading on each side and a sample of those that broke. */
+typedef struct levels {
+    int64_t ticks[2]; /* 0: none */
+    int64_t lots[2];
+    rolling_histogram broken[2];
+    bool sampled;
+} levels;
+
+bool levels_init(levels *l, int64_t window);
+void levels_free(levels *l);
+
+/* Take in rows [start, end) of a batch, whose stream times are stream_us or later. */
+void levels_add_rows(levels *l, const flow_batch *batch, size_t start, size_t end);
+void levels_add(levels *l, int64_t price_ticks, int64_t qty_lots, int8_t side);
+void levels_forget(levels *l);
+
+/*
+ * Queue ahead of an order of `side` that comes to rest at price_ticks; untouched: as if nothing had
+ * traded there. INT64_MAX: never reached.
+ */
+int64_t levels_queue(const levels *l, int side, int64_t price_ticks, int64_t touch_ticks,
+                     int64_t queue_ppm);
+
+void touch_add(touch *t, int64_t price_ticks, int8_t side, int64_t stream_us);
+void touch_add_rows(touch *t, const flow_batch *batch, size_t start, size_t end);
+void touch_forget(touch *t);
+
+void levels_save(const levels *l, writer *w);
+bool levels_load(levels *l, reader *r);
+void touch_save(const touch *t, writer *w);
+bool touch_load(touch *t, reader *r, int64_t stream_us);
+
+#endif
