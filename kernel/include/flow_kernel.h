@@ -16,7 +16,7 @@
  *
  * Lifecycle
  *   flow_create -> any number of calls -> flow_destroy. One handle belongs to one thread at a time.
- *   Memory is allocated in flow_create only.
+ *   Memory is allocated in flow_create and flow_load_state only.
  *
  * Simple use
  *   flow_run until it has consumed the batch; at each FLOW_STOP_DRAIN, and whenever results are
@@ -32,6 +32,8 @@
 #include <stddef.h> /* size_t, offsetof */
 #include <stdint.h> /* int64_t and its kin */
 
+#include "flow_orderflow.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -45,7 +47,6 @@ extern "C" {
 #define FLOW_QTY_LOTS_MAX ((int64_t)1 << 56)
 #define FLOW_TS_US_MAX ((int64_t)1 << 53) /* the year 2255 */
 #define FLOW_ORDERS_MAX 4096
-#define FLOW_PROFILE_ROWS_MAX ((int64_t)1 << 22)
 
 /* ITEM(name, text) */
 #define FLOW_STATUS_LIST(ITEM) \
@@ -98,18 +99,9 @@ typedef enum flow_order_change {
 
 typedef struct flow_kernel flow_kernel; /* incomplete on purpose */
 
-typedef struct flow_i128 {
-    uint64_t lo;
-    int64_t hi;
-} flow_i128;
-
 typedef struct flow_config {
     uint32_t abi_version;        /* FLOW_ABI_VERSION */
     uint32_t orders_max;         /* open orders, 1 .. FLOW_ORDERS_MAX */
-    int64_t bar_us;              /* span of a bar, at least 1 */
-    int64_t bubble_window_us;    /* longest span of a bubble, at least 0 */
-    int64_t bubble_band_ticks;   /* furthest price from the bubble's first, at least 0 */
-    int64_t profile_rows_max;    /* a power of two, 2 .. FLOW_PROFILE_ROWS_MAX */
     int64_t decide_trades_count; /* decision point at every m-th trade; 0: none */
     int64_t decide_grid_us;      /* decision point at each crossing of this grid; 0: none */
     int64_t decide_on_fill;      /* 1: decision point after an input that filled an own order */
@@ -120,6 +112,7 @@ typedef struct flow_config {
     int64_t atoms_per_ticklot; /* a power of ten, at most 10^8 */
     int64_t fee_unit_atoms;    /* fees are whole multiples of this, rounded up; at least 1 */
     flow_i128 initial_cash_atoms;
+    flow_orderflow_config orderflow;
 } flow_config;
 
 /* Trades as equally long columns of the caller; nothing is kept of them after a call. */
@@ -131,37 +124,6 @@ typedef struct flow_batch {
     size_t count;
     int64_t total_lots; /* set by flow_check_batch */
 } flow_batch;
-
-/* A closed span of the tape. bar.ts_us is the start of its span on the grid of bar_us. */
-typedef struct flow_bar {
-    int64_t ts_us;
-    int64_t open_ticks;
-    int64_t high_ticks;
-    int64_t low_ticks;
-    int64_t close_ticks;
-    int64_t buy_lots;
-    int64_t sell_lots;
-    int64_t trade_count;
-    flow_i128 notional_ticklots; /* sum of price x quantity */
-} flow_bar;
-
-/*
- * Consecutive prints of one aggressor, merged: all within bubble_window_us of the first and within
- * bubble_band_ticks of its price. Every trade lies in exactly one bubble. VWAP is
- * first_ticks + offset_ticklots / qty_lots. The number of its first input identifies a bubble.
- */
-typedef struct flow_bubble {
-    uint64_t input;
-    int64_t ts_us;
-    int64_t last_ts_us;
-    int64_t first_ticks;
-    int64_t last_ticks;
-    int64_t qty_lots;
-    int64_t offset_ticklots; /* sum of (price - first_ticks) x quantity */
-    uint32_t trade_count;
-    int8_t side;
-    int8_t reserved[3];
-} flow_bubble;
 
 typedef struct flow_fill {
     uint64_t input;
@@ -208,12 +170,6 @@ typedef struct flow_order {
     int8_t stage; /* flow_order_stage */
     int8_t reserved[5];
 } flow_order;
-
-typedef struct flow_profile_row {
-    int64_t price_ticks; /* lowest price of the row */
-    int64_t buy_lots;
-    int64_t sell_lots;
-} flow_profile_row;
 
 /* What people look at. Taking it changes nothing. */
 typedef struct flow_snapshot {
@@ -321,7 +277,10 @@ flow_status flow_state_bytes(const flow_kernel *kernel, size_t *bytes_out);
 flow_status flow_save_state(const flow_kernel *kernel, uint8_t *out, size_t capacity,
                             size_t *bytes_out);
 
-/* Take over a saved state of an equal configuration. FLOW_BAD_STATE. Outboxes become empty. */
+/*
+ * Take over a saved state of an equal configuration. FLOW_BAD_STATE, FLOW_NO_MEMORY. Outboxes
+ * become empty.
+ */
 flow_status flow_load_state(flow_kernel *kernel, const uint8_t *bytes, size_t byte_count);
 
 #ifdef __cplusplus

@@ -67,12 +67,12 @@ void account_fill(flow_kernel *kernel, int8_t side, int64_t price_ticks, int64_t
 void account_point(flow_kernel *kernel, int64_t ts_us)
 {
     const core *c = &kernel->core;
-    i128 value = account_notional(kernel, c->last_ticks, c->account.position_lots);
+    i128 value = account_notional(kernel, kernel->flow.last_ticks, c->account.position_lots);
     kernel->equity.items[kernel->equity.tail++] = (flow_equity){
         .input = c->input,
         .ts_us = ts_us,
         .position_lots = c->account.position_lots,
-        .mark_ticks = c->last_ticks,
+        .mark_ticks = kernel->flow.last_ticks,
         .equity_atoms = i128_pair(c->account.cash_atoms + value),
         .realized_atoms = i128_pair(c->account.realized_atoms),
         .fees_atoms = i128_pair(c->account.fees_atoms),
