@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     "account.c",
+    "codec.c",
     "fastpath.c",
     "kernel.c",
     "orderflow.c",
+    "orderflow_state.c",
     "orders.c",
     "state.c",
     "status.c",

@@ -6,7 +6,7 @@
  * so nothing there branches on it. The second pass makes a bubble of each piece, from differences
  * of the running sums.
  */
-#include "internal.h"
+#include "orderflow.h"
 
 #define BLOCK_ROWS 512
 
@@ -21,10 +21,9 @@ typedef struct block {
  * Close the open bar and start the one that a print lies in. Field by field: a copy of the whole
  * struct would have to wait for the stores that have just filled it.
  */
-static void roll_bar(flow_kernel *k, int64_t ts_us, int64_t price_ticks)
+static void roll_bar(orderflow *f, int64_t ts_us, int64_t price_ticks)
 {
-    core *c = &k->core;
-    flow_bar *bar = &c->bar, *out = &k->bars.items[k->bars.tail];
+    flow_bar *bar = &f->bar, *out = &f->bars.items[f->bars.tail];
     if (bar->trade_count > 0) {
         out->ts_us = bar->ts_us;
         out->open_ticks = bar->open_ticks;
@@ -36,12 +35,12 @@ static void roll_bar(flow_kernel *k, int64_t ts_us, int64_t price_ticks)
         out->trade_count = bar->trade_count;
         out->notional_ticklots.lo = bar->notional_ticklots.lo;
         out->notional_ticklots.hi = bar->notional_ticklots.hi;
-        c->closed_buy_lots += bar->buy_lots;
-        c->closed_sell_lots += bar->sell_lots;
-        c->closed_notional += i128_of(bar->notional_ticklots);
-        k->bars.tail++;
+        f->closed_buy_lots += bar->buy_lots;
+        f->closed_sell_lots += bar->sell_lots;
+        f->closed_notional += i128_of(bar->notional_ticklots);
+        f->bars.tail++;
     }
-    const int64_t bar_us = k->config.bar_us;
+    const int64_t bar_us = f->config.bar_us;
     bar->ts_us += bar_us;
     if (UNLIKELY(ts_us - bar->ts_us >= bar_us)) bar->ts_us = ts_us / bar_us * bar_us;
     bar->open_ticks = bar->high_ticks = bar->low_ticks = price_ticks;
@@ -51,29 +50,29 @@ static void roll_bar(flow_kernel *k, int64_t ts_us, int64_t price_ticks)
 }
 
 /* The first pass over up to `count` rows from `at` on; returns how many need nothing but sums. */
-static size_t add_sums(flow_kernel *k, const flow_batch *b, size_t at, size_t count, block *out)
+static size_t add_sums(orderflow *f, window *w, const flow_batch *b, size_t at, size_t count,
+                       block *out)
 {
-    core *c = &k->core;
     const int64_t *restrict ts = b->ts_us + at, *restrict price = b->price_ticks + at;
     const int64_t *restrict qty = b->qty_lots + at;
     const int8_t *restrict side = b->side + at;
-    const int64_t next_us = k->next_us, low = k->trigger_low;
-    const uint64_t span = (uint64_t)(k->trigger_high - low);
-    const int64_t window_us = k->config.bubble_window_us;
-    const int64_t band_ticks = k->config.bubble_band_ticks;
-    const int64_t mask = k->profile.mask;
-    const int32_t shift = k->profile.shift;
-    profile_cell *const cells = k->profile.cells;
+    const int64_t next_us = w->next_us, low = max_i64(w->low_ticks, f->low_ticks);
+    const uint64_t span = (uint64_t)(min_i64(w->high_ticks, f->high_ticks) - low);
+    const int64_t window_us = f->config.bubble_window_us;
+    const int64_t band_ticks = f->config.bubble_band_ticks;
+    const int64_t mask = f->profile.mask;
+    const int32_t shift = f->profile.shift;
+    profile_cell *const cells = f->profile.cells;
 
-    int64_t open_ts = c->bubble.ts_us, open_ticks = c->bubble.first_ticks;
-    int64_t open_side = c->bubble.side;
-    int64_t now = c->stream_us, lots = 0;
+    int64_t open_ts = f->bubble.ts_us, open_ticks = f->bubble.first_ticks;
+    int64_t open_side = f->bubble.side;
+    int64_t now = w->stream_us, lots = 0;
     uint64_t product = 0;
     size_t i = 0, start_count = 0;
     for (;;) {
-        flow_bar *bar = &c->bar;
+        flow_bar *bar = &f->bar;
         const size_t bar_row = i;
-        const int64_t lots_before_bar = lots, bar_end = bar->ts_us + k->config.bar_us;
+        const int64_t lots_before_bar = lots, bar_end = bar->ts_us + f->config.bar_us;
         const int64_t stop_us = min_i64(next_us, bar_end);
         int64_t bar_high = bar->high_ticks, bar_low = bar->low_ticks, delta_lots = 0;
         u128 notional = (u128)i128_of(bar->notional_ticklots);
@@ -112,11 +111,11 @@ static size_t add_sums(flow_kernel *k, const flow_batch *b, size_t at, size_t co
             bar->notional_ticklots = i128_pair((i128)notional);
         }
         if (i == count || ts[i] < bar_end || ts[i] >= next_us ||
-            (uint64_t)(price[i] - low) > span || k->bars.tail == k->bars.capacity)
+            (uint64_t)(price[i] - low) > span || f->bars.tail == f->bars.capacity)
             break;
-        roll_bar(k, ts[i], price[i]);
+        roll_bar(f, ts[i], price[i]);
     }
-    c->stream_us = now;
+    w->stream_us = now;
     out->start_count = start_count;
     out->starts[start_count] = (uint32_t)i;
     out->lots_before[i] = lots;
@@ -138,15 +137,16 @@ static inline void extend_bubble(flow_bubble *bubble, const flow_batch *b, size_
 }
 
 /* The second pass: close the open bubble where another starts; the last one stays open. */
-static void add_bubbles(flow_kernel *k, const flow_batch *b, size_t at, const block *from)
+static void add_bubbles(orderflow *f, uint64_t input, const flow_batch *b, size_t at,
+                        const block *from)
 {
-    flow_bubble *place = k->bubbles.items + k->bubbles.tail;
-    *place = k->core.bubble;
+    flow_bubble *place = f->bubbles.items + f->bubbles.tail;
+    *place = f->bubble;
     if (from->starts[0] > 0) extend_bubble(place, b, at, from, 0, from->starts[0]);
     for (size_t n = 0; n < from->start_count; n++) {
         const size_t row = from->starts[n];
         place++;
-        place->input = k->core.input + row + 1;
+        place->input = input + row + 1;
         place->ts_us = b->ts_us[at + row];
         place->first_ticks = b->price_ticks[at + row];
         place->qty_lots = 0;
@@ -155,39 +155,37 @@ static void add_bubbles(flow_kernel *k, const flow_batch *b, size_t at, const bl
         place->side = b->side[at + row];
         extend_bubble(place, b, at, from, row, from->starts[n + 1]);
     }
-    k->core.bubble = *place;
-    k->bubbles.tail = (size_t)(place - k->bubbles.items);
+    f->bubble = *place;
+    f->bubbles.tail = (size_t)(place - f->bubbles.items);
 }
 
 /* Whether no sum of a bubble can leave 64 bits within a batch. */
-static bool bubble_sums_are_small(const flow_kernel *k, const flow_batch *b)
+static bool bubble_sums_are_small(const orderflow *f, const flow_batch *b)
 {
-    const flow_bubble *open = &k->core.bubble;
+    const flow_bubble *open = &f->bubble;
     i128 lots = (i128)b->total_lots + open->qty_lots;
-    return lots * k->config.bubble_band_ticks <= INT64_MAX / 2 &&
+    return lots * f->config.bubble_band_ticks <= INT64_MAX / 2 &&
            open->trade_count < UINT32_MAX / 2 && b->count < UINT32_MAX / 2;
 }
 
-/*
- * Apply prints [start, limit) until one needs more than sums: the same as apply_print for a print
- * that crosses no grid point, makes no new high or low of the session and touches no order.
- */
-size_t fastpath_run(flow_kernel *k, const flow_batch *b, size_t start, size_t limit)
+size_t fastpath_run(orderflow *f, window *w, const flow_batch *b, size_t start, size_t limit)
 {
-    core *c = &k->core;
     block found;
     size_t at = start;
-    if (k->next_us == ALWAYS_US || !bubble_sums_are_small(k, b)) return start;
+    if (f->bar.trade_count == 0 || f->bubble.trade_count == 0 || w->next_us == ALWAYS_US ||
+        max_i64(w->low_ticks, f->low_ticks) > min_i64(w->high_ticks, f->high_ticks) ||
+        !bubble_sums_are_small(f, b))
+        return start;
     while (at < limit) {
         const size_t want = limit - at < BLOCK_ROWS ? limit - at : BLOCK_ROWS;
-        const size_t count = add_sums(k, b, at, want, &found);
+        const size_t count = add_sums(f, w, b, at, want, &found);
         if (count > 0) {
-            add_bubbles(k, b, at, &found);
+            add_bubbles(f, w->input, b, at, &found);
             at += count;
-            c->input += count;
-            c->trade_count += count;
-            c->last_ticks = b->price_ticks[at - 1];
-            c->last_side = b->side[at - 1];
+            w->input += count;
+            f->trade_count += count;
+            f->last_ticks = b->price_ticks[at - 1];
+            f->last_side = b->side[at - 1];
         }
         if (count < want) break;
     }

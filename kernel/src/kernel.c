@@ -4,8 +4,6 @@
 
 #include "internal.h"
 
-#define BARS_CAPACITY 4096
-#define BUBBLES_CAPACITY 4096
 #define EVENTS_SPARE 1024
 #define PPM_MAX 1000000
 #define ATOMS_PER_TICKLOT_MAX 100000000
@@ -14,12 +12,8 @@
 static bool config_is_valid(const flow_config *c)
 {
     i128 cash = i128_of(c->initial_cash_atoms), cash_max = (i128)1 << 100;
-    return c->orders_max >= 1 && c->orders_max <= FLOW_ORDERS_MAX && c->bar_us >= 1 &&
-           c->bar_us <= FLOW_TS_US_MAX && c->bubble_window_us >= 0 &&
-           c->bubble_window_us <= FLOW_TS_US_MAX && c->bubble_band_ticks >= 0 &&
-           c->bubble_band_ticks <= FLOW_PRICE_TICKS_MAX && c->profile_rows_max >= 2 &&
-           c->profile_rows_max <= FLOW_PROFILE_ROWS_MAX &&
-           (c->profile_rows_max & (c->profile_rows_max - 1)) == 0 && c->decide_trades_count >= 0 &&
+    return c->orders_max >= 1 && c->orders_max <= FLOW_ORDERS_MAX &&
+           orderflow_config_is_valid(&c->orderflow) && c->decide_trades_count >= 0 &&
            c->decide_grid_us >= 0 && c->decide_grid_us <= FLOW_TS_US_MAX &&
            (c->decide_on_fill == 0 || c->decide_on_fill == 1) && c->equity_grid_us >= 0 &&
            c->equity_grid_us <= FLOW_TS_US_MAX && c->latency_us >= 0 &&
@@ -40,27 +34,18 @@ flow_status flow_create(const flow_config *config, flow_kernel **kernel_out)
 
     flow_kernel *k = calloc(1, sizeof *k);
     RETURN_IF(!k, FLOW_NO_MEMORY);
-    size_t rows = (size_t)config->profile_rows_max, orders = config->orders_max;
+    size_t orders = config->orders_max;
     k->config = *config;
-    k->profile.mask = config->profile_rows_max - 1;
-    k->bars.capacity = BARS_CAPACITY;
-    k->bubbles.capacity = BUBBLES_CAPACITY;
     k->fills.capacity = orders + EVENTS_SPARE;
     k->order_events.capacity = 2 * orders + EVENTS_SPARE;
     k->equity.capacity = orders + EVENTS_SPARE;
-    k->profile.cells = calloc(rows, sizeof *k->profile.cells);
-    k->profile.spare = calloc(rows, sizeof *k->profile.spare);
     k->orders = calloc(orders, sizeof *k->orders);
     k->spare_orders = calloc(orders, sizeof *k->spare_orders);
-    k->bars.items = calloc(k->bars.capacity, sizeof *k->bars.items);
-    /* One more for the open bubble, which fastpath_run grows in place. */
-    k->bubbles.items = calloc(k->bubbles.capacity + 1, sizeof *k->bubbles.items);
     k->fills.items = calloc(k->fills.capacity, sizeof *k->fills.items);
     k->order_events.items = calloc(k->order_events.capacity, sizeof *k->order_events.items);
     k->equity.items = calloc(k->equity.capacity, sizeof *k->equity.items);
-    if (!k->profile.cells || !k->profile.spare || !k->orders || !k->spare_orders ||
-        !k->bars.items || !k->bubbles.items || !k->fills.items || !k->order_events.items ||
-        !k->equity.items) {
+    if (!orderflow_init(&k->flow, &config->orderflow) || !k->orders || !k->spare_orders ||
+        !k->fills.items || !k->order_events.items || !k->equity.items) {
         flow_destroy(k);
         return FLOW_NO_MEMORY;
     }
@@ -68,7 +53,6 @@ flow_status flow_create(const flow_config *config, flow_kernel **kernel_out)
     k->core.decide_next_us = k->core.equity_next_us = NEVER_US;
     k->core.account.cash_atoms = i128_of(config->initial_cash_atoms);
     orders_plan(k);
-    plan_next(k);
     *kernel_out = k;
     return FLOW_OK;
 }
@@ -76,12 +60,9 @@ flow_status flow_create(const flow_config *config, flow_kernel **kernel_out)
 void flow_destroy(flow_kernel *k)
 {
     if (!k) return;
-    free(k->profile.cells);
-    free(k->profile.spare);
+    orderflow_free(&k->flow);
     free(k->orders);
     free(k->spare_orders);
-    free(k->bars.items);
-    free(k->bubbles.items);
     free(k->fills.items);
     free(k->order_events.items);
     free(k->equity.items);
@@ -144,31 +125,30 @@ flow_status flow_check_batch(flow_batch *batch, size_t *bad_row_out)
     return FLOW_OK;
 }
 
-static int64_t session_lots(const core *c)
-{
-    return c->closed_buy_lots + c->closed_sell_lots + c->bar.buy_lots + c->bar.sell_lots;
-}
-
 /* Room for all that one input can put out. */
 static bool outboxes_have_room(const flow_kernel *k)
 {
-    return k->bars.tail < k->bars.capacity && k->bubbles.tail < k->bubbles.capacity &&
-           k->fills.capacity - k->fills.tail >= k->order_count &&
+    return orderflow_room(&k->flow) > 0 && k->fills.capacity - k->fills.tail >= k->order_count &&
            k->order_events.capacity - k->order_events.tail >= 2 * k->order_count &&
            k->equity.capacity - k->equity.tail > k->order_count;
 }
 
-/* Work out when the fast path must stop. */
-void plan_next(flow_kernel *k)
+/* Apply the prints that concern nothing but order flow; returns the row behind the last one. */
+static size_t run_quiet(flow_kernel *k, const flow_batch *batch, size_t start, size_t limit)
 {
-    const core *c = &k->core;
-    int64_t next = min_i64(c->decide_next_us, c->equity_next_us);
-    next = min_i64(next, min_i64(k->match_next_us, k->cancel_next_us));
-    k->next_us = next;
-    k->trigger_low = max_i64(c->low_ticks, k->match_low);
-    k->trigger_high = min_i64(c->high_ticks, k->match_high);
-    if (c->bar.trade_count == 0 || c->bubble.trade_count == 0 || k->trigger_low > k->trigger_high)
-        k->next_us = ALWAYS_US;
+    core *c = &k->core;
+    window w = {
+        .input = c->input,
+        .stream_us = c->stream_us,
+        .next_us = min_i64(min_i64(c->decide_next_us, c->equity_next_us),
+                           min_i64(k->match_next_us, k->cancel_next_us)),
+        .low_ticks = k->match_low,
+        .high_ticks = k->match_high,
+    };
+    size_t at = fastpath_run(&k->flow, &w, batch, start, limit);
+    c->input = w.input;
+    c->stream_us = w.stream_us;
+    return at;
 }
 
 /* Give the next input its time: grid points it crosses, orders that end. Returns whether it makes
@@ -199,10 +179,9 @@ static bool advance(flow_kernel *k, int64_t ts_us)
 static bool apply_print(flow_kernel *k, const print *trade)
 {
     bool decides = advance(k, trade->ts_us);
-    k->core.last_ticks = trade->price_ticks;
+    k->flow.last_ticks = trade->price_ticks;
     bool filled = orders_match(k, trade);
-    orderflow_print(k, trade);
-    plan_next(k);
+    orderflow_print(&k->flow, trade, k->core.input, k->core.stream_us);
     return decides || (filled && k->config.decide_on_fill);
 }
 
@@ -214,7 +193,7 @@ flow_status flow_run(flow_kernel *k, const flow_batch *batch, size_t start, size
     *stop_out = FLOW_STOP_END;
     RETURN_IF(start > batch->count, FLOW_BAD_ROW);
     RETURN_IF(k->core.ended, FLOW_ENDED);
-    RETURN_IF(batch->total_lots > INT64_MAX - session_lots(&k->core), FLOW_OVERFLOW);
+    RETURN_IF(!orderflow_has_volume_left(&k->flow, batch->total_lots), FLOW_OVERFLOW);
 
     const uint64_t every = (uint64_t)k->config.decide_trades_count;
     size_t i = start;
@@ -225,18 +204,18 @@ flow_status flow_run(flow_kernel *k, const flow_batch *batch, size_t start, size
             break;
         }
         size_t limit = batch->count;
-        size_t room = k->bubbles.capacity - k->bubbles.tail;
+        size_t room = orderflow_room(&k->flow);
         if (limit - i > room) limit = i + room;
-        if (every && limit - i > every - k->core.trade_count % every)
-            limit = i + (size_t)(every - k->core.trade_count % every);
-        i = fastpath_run(k, batch, i, limit);
+        if (every && limit - i > every - k->flow.trade_count % every)
+            limit = i + (size_t)(every - k->flow.trade_count % every);
+        i = run_quiet(k, batch, i, limit);
         if (i < limit && outboxes_have_room(k)) {
             const print trade = {batch->ts_us[i], batch->price_ticks[i], batch->qty_lots[i],
                                  batch->side[i]};
             decides = apply_print(k, &trade);
             i++;
         }
-        decides |= every && i > start && k->core.trade_count % every == 0;
+        decides |= every && i > start && k->flow.trade_count % every == 0;
     }
     if (decides) *stop_out = FLOW_STOP_DECISION;
     *consumed_out = i;
@@ -253,9 +232,7 @@ flow_status flow_clock(flow_kernel *k, int64_t ts_us, flow_stop *stop_out)
     RETURN_IF(ts_us < c->stream_us, FLOW_TIME_REVERSED);
     RETURN_IF(!outboxes_have_room(k), FLOW_NOT_DRAINED);
     if (advance(k, ts_us)) *stop_out = FLOW_STOP_DECISION;
-    if (ts_us - c->bar.ts_us >= k->config.bar_us) orderflow_close_bar(k);
-    if (ts_us - c->bubble.ts_us > k->config.bubble_window_us) orderflow_close_bubble(k);
-    plan_next(k);
+    orderflow_clock(&k->flow, c->input, c->stream_us);
     return FLOW_OK;
 }
 
@@ -265,8 +242,7 @@ flow_status flow_gap(flow_kernel *k)
     RETURN_IF(k->core.ended, FLOW_ENDED);
     RETURN_IF(!outboxes_have_room(k), FLOW_NOT_DRAINED);
     advance(k, k->core.stream_us);
-    orderflow_close_bubble(k);
-    plan_next(k);
+    orderflow_gap(&k->flow, k->core.input, k->core.stream_us);
     return FLOW_OK;
 }
 
@@ -276,8 +252,7 @@ flow_status flow_end(flow_kernel *k)
     RETURN_IF(k->core.ended, FLOW_ENDED);
     RETURN_IF(!outboxes_have_room(k), FLOW_NOT_DRAINED);
     advance(k, k->core.stream_us);
-    orderflow_close_bar(k);
-    orderflow_close_bubble(k);
+    orderflow_end(&k->flow, k->core.input, k->core.stream_us);
     k->core.ended = true;
     return FLOW_OK;
 }
@@ -312,7 +287,6 @@ flow_status flow_place(flow_kernel *k, int64_t ts_us, flow_order_kind kind, int8
     };
     *order_id_out = k->core.next_order_id++;
     orders_plan(k);
-    plan_next(k);
     return FLOW_OK;
 }
 
@@ -327,7 +301,6 @@ flow_status flow_cancel(flow_kernel *k, int64_t ts_us, uint64_t order_id)
         if (order->order_id != order_id) continue;
         order->cancel_us = min_i64(order->cancel_us, ts_us + k->config.latency_us);
         orders_plan(k);
-        plan_next(k);
         return FLOW_OK;
     }
     return FLOW_UNKNOWN_ORDER;
@@ -346,8 +319,8 @@ flow_status flow_cancel(flow_kernel *k, int64_t ts_us, uint64_t order_id)
         return FLOW_OK; \
     }
 
-DEFINE_TAKE(flow_take_bars, flow_bar, bars)
-DEFINE_TAKE(flow_take_bubbles, flow_bubble, bubbles)
+DEFINE_TAKE(flow_take_bars, flow_bar, flow.bars)
+DEFINE_TAKE(flow_take_bubbles, flow_bubble, flow.bubbles)
 DEFINE_TAKE(flow_take_fills, flow_fill, fills)
 DEFINE_TAKE(flow_take_order_events, flow_order_event, order_events)
 DEFINE_TAKE(flow_take_equity, flow_equity, equity)
@@ -355,8 +328,8 @@ DEFINE_TAKE(flow_take_equity, flow_equity, equity)
 flow_status flow_pending(const flow_kernel *k, size_t *out)
 {
     RETURN_IF(!k || !out, FLOW_NULL_POINTER);
-    out[0] = k->bars.tail - k->bars.head;
-    out[1] = k->bubbles.tail - k->bubbles.head;
+    out[0] = k->flow.bars.tail - k->flow.bars.head;
+    out[1] = k->flow.bubbles.tail - k->flow.bubbles.head;
     out[2] = k->fills.tail - k->fills.head;
     out[3] = k->order_events.tail - k->order_events.head;
     out[4] = k->equity.tail - k->equity.head;
@@ -368,33 +341,31 @@ flow_status flow_get_snapshot(const flow_kernel *k, flow_snapshot *out)
     RETURN_IF(!k || !out, FLOW_NULL_POINTER);
     const core *c = &k->core;
     const account *a = &c->account;
-    i128 value = account_notional(k, c->last_ticks, a->position_lots);
-    i128 notional = c->closed_notional + i128_of(c->bar.notional_ticklots);
+    const orderflow *f = &k->flow;
+    i128 value = account_notional(k, f->last_ticks, a->position_lots);
     *out = (flow_snapshot){
         .input = c->input,
-        .trade_count = c->trade_count,
+        .trade_count = f->trade_count,
         .stream_us = c->stream_us,
-        .last_ticks = c->last_ticks,
-        .last_side = c->last_side,
-        .buy_lots = c->closed_buy_lots + c->bar.buy_lots,
-        .sell_lots = c->closed_sell_lots + c->bar.sell_lots,
-        .high_ticks = c->high_ticks,
-        .low_ticks = c->low_ticks,
-        .profile_row_ticks = (int64_t)1 << k->profile.shift,
-        .profile_row_count = c->trade_count ? (c->high_ticks >> k->profile.shift) -
-                                                  (c->low_ticks >> k->profile.shift) + 1
-                                            : 0,
+        .last_ticks = f->last_ticks,
+        .last_side = f->last_side,
+        .buy_lots = orderflow_buy_lots(f),
+        .sell_lots = orderflow_sell_lots(f),
+        .high_ticks = f->high_ticks,
+        .low_ticks = f->low_ticks,
+        .profile_row_ticks = (int64_t)1 << f->profile.shift,
+        .profile_row_count = (int64_t)orderflow_profile_row_count(f),
         .open_order_count = (int64_t)k->order_count,
         .position_lots = a->position_lots,
-        .notional_ticklots = i128_pair(notional),
+        .notional_ticklots = i128_pair(orderflow_notional(f)),
         .cash_atoms = i128_pair(a->cash_atoms),
         .cost_atoms = i128_pair(a->cost_atoms),
         .realized_atoms = i128_pair(a->realized_atoms),
         .unrealized_atoms = i128_pair(value - a->cost_atoms),
         .fees_atoms = i128_pair(a->fees_atoms),
         .equity_atoms = i128_pair(a->cash_atoms + value),
-        .bar = c->bar,
-        .bubble = c->bubble,
+        .bar = f->bar,
+        .bubble = f->bubble,
     };
     return FLOW_OK;
 }
@@ -413,17 +384,9 @@ flow_status flow_get_profile(const flow_kernel *k, flow_profile_row *out, size_t
                              size_t *count_out)
 {
     RETURN_IF(!k || !count_out || (!out && capacity), FLOW_NULL_POINTER);
-    const profile *p = &k->profile;
     *count_out = 0;
-    RETURN_IF(k->core.trade_count == 0, FLOW_OK);
-    int64_t first = k->core.low_ticks >> p->shift, last = k->core.high_ticks >> p->shift;
-    RETURN_IF(capacity < (size_t)(last - first + 1), FLOW_SMALL_BUFFER);
-    for (int64_t row = first; row <= last; row++)
-        out[row - first] = (flow_profile_row){
-            .price_ticks = row << p->shift,
-            .buy_lots = p->cells[row & p->mask].lots[1],
-            .sell_lots = p->cells[row & p->mask].lots[0],
-        };
-    *count_out = (size_t)(last - first + 1);
+    RETURN_IF(capacity < orderflow_profile_row_count(&k->flow), FLOW_SMALL_BUFFER);
+    orderflow_copy_profile(&k->flow, out);
+    *count_out = orderflow_profile_row_count(&k->flow);
     return FLOW_OK;
 }

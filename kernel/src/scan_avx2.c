@@ -9,6 +9,8 @@
 #define LANES 4
 #define FIND_VECTORS 4 /* looked at before one branch */
 #define SIDES 32       /* in a vector */
+#define LINE_ROWS 8    /* int64_t in a cache line */
+#define AHEAD_BYTES 2048
 
 /* The volume of so many rows of so many bits stays within 62 bits. */
 #define SUM_ROWS 1024
@@ -17,6 +19,12 @@
 AVX2 SCAN_ALWAYS_INLINE __m256i load(const int64_t *from)
 {
     return _mm256_loadu_si256((const __m256i *)from);
+}
+
+/* Have a line fetched that is read soon, or not at all: an address never does harm here. */
+AVX2 SCAN_ALWAYS_INLINE void fetch_ahead(const int64_t *from)
+{
+    _mm_prefetch((const char *)((uintptr_t)from + AHEAD_BYTES), _MM_HINT_T0);
 }
 
 AVX2 SCAN_ALWAYS_INLINE __m256i min_of(__m256i a, __m256i b)
@@ -124,6 +132,10 @@ AVX2 SCAN_ALWAYS_INLINE bool add_block(scan_sums *sums, const scan_columns *colu
         const __m256i sides = _mm256_loadu_si256((const __m256i *)(side + i));
         const __m256i ones = _mm256_cmpeq_epi8(_mm256_abs_epi8(sides), _mm256_set1_epi8(1));
         good_sides = _mm256_and_si256(good_sides, ones);
+        for (size_t j = i; j < i + SIDES; j += LINE_ROWS) {
+            fetch_ahead(price + j);
+            fetch_ahead(qty + j);
+        }
         for (size_t j = i; j < i + SIDES; j += LANES) {
             int32_t four_sides;
             memcpy(&four_sides, side + j, sizeof four_sides);

@@ -1,73 +1,19 @@
 /*
  * Canonical state bytes.
  *
- * "FLOWST01", then 8-byte little-endian words: semantics version, configuration, core, open orders
- * behind their number, profile rows with volume behind theirs. 128-bit numbers are two words, low
- * first. Nothing else of the kernel is state.
+ * "FLOWST01", then words: semantics version, configuration, core, open orders behind their number,
+ * order flow. Nothing else of the kernel is state.
  */
-#include <string.h> /* memcmp, memset */
+#include <string.h> /* memcmp */
 
 #include "internal.h"
 
 static const uint8_t MAGIC[8] = {'F', 'L', 'O', 'W', 'S', 'T', '0', '1'};
 
-/* A writer that only counts when out is null. */
-typedef struct writer {
-    uint8_t *out;
-    size_t at;
-} writer;
-
-typedef struct reader {
-    const uint8_t *bytes;
-    size_t at, count;
-    bool bad;
-} reader;
-
-static void put(writer *w, uint64_t word)
-{
-    if (w->out)
-        for (int i = 0; i < 8; i++)
-            w->out[w->at + (size_t)i] = (uint8_t)(word >> (8 * i));
-    w->at += 8;
-}
-
-static uint64_t get(reader *r)
-{
-    if (r->count - r->at < 8) {
-        r->bad = true;
-        return 0;
-    }
-    uint64_t word = 0;
-    for (int i = 0; i < 8; i++)
-        word |= (uint64_t)r->bytes[r->at + (size_t)i] << (8 * i);
-    r->at += 8;
-    return word;
-}
-
-static void put_i64(writer *w, int64_t value) { put(w, (uint64_t)value); }
-
-static int64_t get_i64(reader *r) { return (int64_t)get(r); }
-
-static void put_i128(writer *w, i128 value)
-{
-    put(w, (uint64_t)value);
-    put(w, (uint64_t)((u128)value >> 64));
-}
-
-static i128 get_i128(reader *r)
-{
-    uint64_t low = get(r);
-    return (i128)(((u128)get(r) << 64) | low);
-}
-
 static void put_config(writer *w, const flow_config *c)
 {
     put(w, FLOW_SEMANTICS_VERSION);
     put(w, c->orders_max);
-    put_i64(w, c->bar_us);
-    put_i64(w, c->bubble_window_us);
-    put_i64(w, c->bubble_band_ticks);
-    put_i64(w, c->profile_rows_max);
     put_i64(w, c->decide_trades_count);
     put_i64(w, c->decide_grid_us);
     put_i64(w, c->decide_on_fill);
@@ -78,42 +24,17 @@ static void put_config(writer *w, const flow_config *c)
     put_i64(w, c->atoms_per_ticklot);
     put_i64(w, c->fee_unit_atoms);
     put_i128(w, i128_of(c->initial_cash_atoms));
+    orderflow_put_config(w, &c->orderflow);
 }
 
 static void put_core(writer *w, const core *c)
 {
     put(w, c->input);
-    put(w, c->trade_count);
     put(w, c->next_order_id);
     put_i64(w, c->stream_us);
-    put_i64(w, c->last_ticks);
-    put_i64(w, c->last_side);
-    put_i64(w, c->high_ticks);
-    put_i64(w, c->low_ticks);
-    put_i64(w, c->closed_buy_lots);
-    put_i64(w, c->closed_sell_lots);
-    put_i128(w, c->closed_notional);
     put_i64(w, c->decide_next_us);
     put_i64(w, c->equity_next_us);
     put(w, c->ended);
-    put_i64(w, c->bar.ts_us);
-    put_i64(w, c->bar.open_ticks);
-    put_i64(w, c->bar.high_ticks);
-    put_i64(w, c->bar.low_ticks);
-    put_i64(w, c->bar.close_ticks);
-    put_i64(w, c->bar.buy_lots);
-    put_i64(w, c->bar.sell_lots);
-    put_i64(w, c->bar.trade_count);
-    put_i128(w, i128_of(c->bar.notional_ticklots));
-    put(w, c->bubble.input);
-    put_i64(w, c->bubble.ts_us);
-    put_i64(w, c->bubble.last_ts_us);
-    put_i64(w, c->bubble.first_ticks);
-    put_i64(w, c->bubble.last_ticks);
-    put_i64(w, c->bubble.qty_lots);
-    put_i64(w, c->bubble.offset_ticklots);
-    put(w, c->bubble.trade_count);
-    put_i64(w, c->bubble.side);
     put_i64(w, c->account.position_lots);
     put_i128(w, c->account.cash_atoms);
     put_i128(w, c->account.cost_atoms);
@@ -124,42 +45,13 @@ static void put_core(writer *w, const core *c)
 static void get_core(reader *r, core *c)
 {
     c->input = get(r);
-    c->trade_count = get(r);
     c->next_order_id = get(r);
     c->stream_us = get_i64(r);
-    c->last_ticks = get_i64(r);
-    c->last_side = get_i64(r);
-    c->high_ticks = get_i64(r);
-    c->low_ticks = get_i64(r);
-    c->closed_buy_lots = get_i64(r);
-    c->closed_sell_lots = get_i64(r);
-    c->closed_notional = get_i128(r);
     c->decide_next_us = get_i64(r);
     c->equity_next_us = get_i64(r);
     uint64_t ended = get(r);
     r->bad |= ended > 1;
     c->ended = ended == 1;
-    c->bar.ts_us = get_i64(r);
-    c->bar.open_ticks = get_i64(r);
-    c->bar.high_ticks = get_i64(r);
-    c->bar.low_ticks = get_i64(r);
-    c->bar.close_ticks = get_i64(r);
-    c->bar.buy_lots = get_i64(r);
-    c->bar.sell_lots = get_i64(r);
-    c->bar.trade_count = get_i64(r);
-    c->bar.notional_ticklots = i128_pair(get_i128(r));
-    c->bubble.input = get(r);
-    c->bubble.ts_us = get_i64(r);
-    c->bubble.last_ts_us = get_i64(r);
-    c->bubble.first_ticks = get_i64(r);
-    c->bubble.last_ticks = get_i64(r);
-    c->bubble.qty_lots = get_i64(r);
-    c->bubble.offset_ticklots = get_i64(r);
-    uint64_t trades = get(r);
-    int64_t side = get_i64(r);
-    r->bad |= trades > UINT32_MAX || side < -1 || side > 1;
-    c->bubble.trade_count = (uint32_t)trades;
-    c->bubble.side = (int8_t)side;
     c->account.position_lots = get_i64(r);
     c->account.cash_atoms = get_i128(r);
     c->account.cost_atoms = get_i128(r);
@@ -167,29 +59,11 @@ static void get_core(reader *r, core *c)
     c->account.fees_atoms = get_i128(r);
 }
 
-static bool price_is_valid(int64_t price_ticks)
-{
-    return price_ticks >= 1 && price_ticks <= FLOW_PRICE_TICKS_MAX;
-}
-
 /* What the rest of the kernel relies on for its memory and its arithmetic. */
 static bool core_is_valid(const core *c, const flow_config *config)
 {
     int64_t lots_max = INT64_MAX / 4;
     if (c->stream_us < 0 || c->stream_us > FLOW_TS_US_MAX || c->next_order_id < 1) return false;
-    if (c->trade_count > c->input || c->bar.trade_count < 0) return false;
-    if (c->trade_count > 0 && (!price_is_valid(c->low_ticks) || !price_is_valid(c->high_ticks) ||
-                               c->low_ticks > c->high_ticks || !price_is_valid(c->last_ticks)))
-        return false;
-    if (c->closed_buy_lots < 0 || c->closed_sell_lots < 0 || c->bar.buy_lots < 0 ||
-        c->bar.sell_lots < 0 || c->bubble.qty_lots < 0)
-        return false;
-    if ((i128)c->closed_buy_lots + c->closed_sell_lots + c->bar.buy_lots + c->bar.sell_lots >
-        INT64_MAX)
-        return false;
-    if (c->bar.ts_us < 0 || c->bar.ts_us > c->stream_us || c->bubble.ts_us < 0 ||
-        c->bubble.ts_us > c->stream_us)
-        return false;
     if (c->account.position_lots > lots_max || c->account.position_lots < -lots_max) return false;
     /* A grid's next point is set by the first input and then always lies ahead. */
     if (c->decide_next_us <= c->stream_us || c->equity_next_us <= c->stream_us) return false;
@@ -233,48 +107,6 @@ static bool get_order(reader *r, flow_order *o, uint64_t after_id, uint64_t befo
            o->active_us <= 2 * FLOW_TS_US_MAX && o->cancel_us >= 0;
 }
 
-static void put_profile(writer *w, const flow_kernel *k)
-{
-    const profile *p = &k->profile;
-    put_i64(w, p->shift);
-    size_t count_at = w->at;
-    put(w, 0);
-    uint64_t count = 0;
-    if (k->core.trade_count > 0) {
-        int64_t last = k->core.high_ticks >> p->shift;
-        for (int64_t row = k->core.low_ticks >> p->shift; row <= last; row++) {
-            const profile_cell *cell = &p->cells[row & p->mask];
-            if (cell->lots[0] == 0 && cell->lots[1] == 0) continue;
-            put_i64(w, row);
-            put_i64(w, cell->lots[0]);
-            put_i64(w, cell->lots[1]);
-            count++;
-        }
-    }
-    writer count_writer = {w->out, count_at};
-    put(&count_writer, count);
-}
-
-/* Read the profile into the spare table, which the caller clears again when this fails. */
-static bool get_profile(reader *r, flow_kernel *k, const core *c, int32_t *shift_out)
-{
-    int64_t shift = get_i64(r);
-    uint64_t count = get(r);
-    if (r->bad || shift < 0 || shift > 50) return false;
-    int64_t first = c->low_ticks >> shift, last = c->high_ticks >> shift;
-    if (c->trade_count == 0) return count == 0 && shift == 0;
-    if (last - first > k->profile.mask) return false;
-    int64_t before = first - 1;
-    for (uint64_t i = 0; i < count; i++) {
-        int64_t row = get_i64(r), sellers = get_i64(r), buyers = get_i64(r);
-        if (r->bad || row <= before || row > last || sellers < 0 || buyers < 0) return false;
-        k->profile.spare[row & k->profile.mask] = (profile_cell){{sellers, buyers}};
-        before = row;
-    }
-    *shift_out = (int32_t)shift;
-    return true;
-}
-
 static void write_state(const flow_kernel *k, writer *w)
 {
     uint64_t magic = 0;
@@ -286,7 +118,7 @@ static void write_state(const flow_kernel *k, writer *w)
     put(w, k->order_count);
     for (size_t i = 0; i < k->order_count; i++)
         put_order(w, &k->orders[i]);
-    put_profile(w, k);
+    orderflow_save(&k->flow, w);
 }
 
 static bool is_drained(const flow_kernel *k)
@@ -317,12 +149,7 @@ flow_status flow_save_state(const flow_kernel *k, uint8_t *out, size_t capacity,
     return FLOW_OK;
 }
 
-#define HEAD_BYTES_MAX 160
-
-static void clear_cells(profile_cell *cells, const profile *p)
-{
-    memset(cells, 0, ((size_t)p->mask + 1) * sizeof *cells);
-}
+#define HEAD_BYTES_MAX 1024
 
 flow_status flow_load_state(flow_kernel *k, const uint8_t *bytes, size_t byte_count)
 {
@@ -345,28 +172,24 @@ flow_status flow_load_state(flow_kernel *k, const uint8_t *bytes, size_t byte_co
         RETURN_IF(!get_order(&r, &k->spare_orders[i], after_id, c.next_order_id), FLOW_BAD_STATE);
         after_id = k->spare_orders[i].order_id;
     }
-    int32_t shift = 0;
-    if (!get_profile(&r, k, &c, &shift) || r.at != byte_count) {
-        clear_cells(k->profile.spare, &k->profile);
+    orderflow flow;
+    RETURN_IF(!orderflow_init(&flow, &k->config.orderflow), FLOW_NO_MEMORY);
+    if (!orderflow_load(&flow, &r, c.stream_us) || r.at != byte_count ||
+        flow.trade_count > c.input) {
+        orderflow_free(&flow);
         return FLOW_BAD_STATE;
     }
+    orderflow_free(&k->flow);
+    k->flow = flow;
 
     k->core = c;
     k->order_count = (size_t)order_count;
     flow_order *orders = k->orders;
     k->orders = k->spare_orders;
     k->spare_orders = orders;
-    profile_cell *cells = k->profile.cells;
-    k->profile.cells = k->profile.spare;
-    k->profile.spare = cells;
-    k->profile.shift = shift;
-    clear_cells(k->profile.spare, &k->profile);
-    k->bars.head = k->bars.tail = 0;
-    k->bubbles.head = k->bubbles.tail = 0;
     k->fills.head = k->fills.tail = 0;
     k->order_events.head = k->order_events.tail = 0;
     k->equity.head = k->equity.tail = 0;
     orders_plan(k);
-    plan_next(k);
     return FLOW_OK;
 }

@@ -38,10 +38,6 @@ static uint64_t rng(void)
 static const flow_config CONFIG = {
     .abi_version = FLOW_ABI_VERSION,
     .orders_max = 8,
-    .bar_us = 1000,
-    .bubble_window_us = 100,
-    .bubble_band_ticks = 2,
-    .profile_rows_max = 16,
     .decide_trades_count = 700,
     .decide_grid_us = 5000,
     .decide_on_fill = 1,
@@ -52,6 +48,13 @@ static const flow_config CONFIG = {
     .atoms_per_ticklot = 10,
     .fee_unit_atoms = 3,
     .initial_cash_atoms = {.lo = 1000000},
+    .orderflow =
+        {
+            .bar_us = 1000,
+            .bubble_window_us = 100,
+            .bubble_band_ticks = 2,
+            .profile_rows_max = 16,
+        },
 };
 
 static int64_t ts[TRADES], price[TRADES], qty[TRADES];
@@ -188,11 +191,11 @@ static void test_bad_configurations_are_refused(void)
     } while (0)
     BAD(orders_max, 0);
     BAD(orders_max, FLOW_ORDERS_MAX + 1);
-    BAD(bar_us, 0);
-    BAD(bubble_window_us, -1);
-    BAD(bubble_band_ticks, -1);
-    BAD(profile_rows_max, 12);
-    BAD(profile_rows_max, 2 * FLOW_PROFILE_ROWS_MAX);
+    BAD(orderflow.bar_us, 0);
+    BAD(orderflow.bubble_window_us, -1);
+    BAD(orderflow.bubble_band_ticks, -1);
+    BAD(orderflow.profile_rows_max, 12);
+    BAD(orderflow.profile_rows_max, 2 * FLOW_PROFILE_ROWS_MAX);
     BAD(decide_trades_count, -1);
     BAD(decide_grid_us, -1);
     BAD(decide_on_fill, 2);

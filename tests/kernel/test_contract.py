@@ -7,7 +7,9 @@ from flowtape import _kernel
 from flowtape.stream import records
 
 ROOT = Path(__file__).parents[2]
-HEADER = (ROOT / "kernel/include/flow_kernel.h").read_text()
+HEADER = "".join(
+    (ROOT / "kernel/include" / name).read_text() for name in ("flow_orderflow.h", "flow_kernel.h")
+)
 SYS = (ROOT / "crates/flowtape-sys/src/lib.rs").read_text()
 
 RUST_TYPES = {
@@ -21,6 +23,7 @@ RUST_TYPES = {
     "flow_i128": "FlowI128",
     "flow_bar": "FlowBar",
     "flow_bubble": "FlowBubble",
+    "flow_orderflow_config": "FlowOrderflowConfig",
 }
 
 Fields = list[tuple[str, str]]
@@ -51,7 +54,7 @@ def rust_structs() -> dict[str, Fields]:
 def test_structs_have_the_same_fields_in_the_same_order() -> None:
     rust = rust_structs()
     structs = c_structs()
-    assert len(structs) == 11
+    assert len(structs) == 12
     for name, fields in structs.items():
         rust_name = "".join(part.capitalize() for part in name.split("_"))
         assert rust[rust_name] == fields, name

@@ -8,10 +8,6 @@ fn config() -> sys::FlowConfig {
     sys::FlowConfig {
         abi_version: sys::FLOW_ABI_VERSION,
         orders_max: 8,
-        bar_us: 1000,
-        bubble_window_us: 100,
-        bubble_band_ticks: 0,
-        profile_rows_max: 64,
         decide_trades_count: 0,
         decide_grid_us: 0,
         decide_on_fill: 0,
@@ -22,6 +18,12 @@ fn config() -> sys::FlowConfig {
         atoms_per_ticklot: 1,
         fee_unit_atoms: 1,
         initial_cash_atoms: i128_pair(1_000_000),
+        orderflow: sys::FlowOrderflowConfig {
+            bar_us: 1000,
+            bubble_window_us: 100,
+            bubble_band_ticks: 0,
+            profile_rows_max: 64,
+        },
     }
 }
 

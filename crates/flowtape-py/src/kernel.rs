@@ -70,10 +70,6 @@ impl Kernel {
         let config = sys::FlowConfig {
             abi_version: sys::FLOW_ABI_VERSION,
             orders_max,
-            bar_us,
-            bubble_window_us,
-            bubble_band_ticks,
-            profile_rows_max,
             decide_trades_count,
             decide_grid_us,
             decide_on_fill: i64::from(decide_on_fill),
@@ -84,6 +80,12 @@ impl Kernel {
             atoms_per_ticklot,
             fee_unit_atoms,
             initial_cash_atoms: i128_pair(initial_cash_atoms),
+            orderflow: sys::FlowOrderflowConfig {
+                bar_us,
+                bubble_window_us,
+                bubble_band_ticks,
+                profile_rows_max,
+            },
         };
         let inner = flowtape_kernel::Kernel::new(&config, bubbles_kept).map_err(raise)?;
         Ok(Self {

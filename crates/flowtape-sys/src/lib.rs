@@ -1,4 +1,4 @@
-//! Raw bindings to `kernel/include/flow_kernel.h`, which documents every item.
+//! Raw bindings to `kernel/include/*.h`, which document every item.
 #![allow(missing_docs)]
 #![no_std]
 
@@ -29,13 +29,18 @@ pub struct FlowI128 {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct FlowConfig {
-    pub abi_version: u32,
-    pub orders_max: u32,
+pub struct FlowOrderflowConfig {
     pub bar_us: i64,
     pub bubble_window_us: i64,
     pub bubble_band_ticks: i64,
     pub profile_rows_max: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FlowConfig {
+    pub abi_version: u32,
+    pub orders_max: u32,
     pub decide_trades_count: i64,
     pub decide_grid_us: i64,
     pub decide_on_fill: i64,
@@ -46,6 +51,7 @@ pub struct FlowConfig {
     pub atoms_per_ticklot: i64,
     pub fee_unit_atoms: i64,
     pub initial_cash_atoms: FlowI128,
+    pub orderflow: FlowOrderflowConfig,
 }
 
 #[repr(C)]
