@@ -18,6 +18,7 @@ from flowtape._kernel import Batch, Kernel
 from flowtape.replay.parts import TapeColumns
 from flowtape.stream.config import EngineConfig, bubble_band_ticks, make_kernel
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.orders import Request
 from flowtape.stream.records import BAR, BUBBLE, SNAPSHOT, i128
 
 TRADES = 50_000_000
@@ -81,7 +82,9 @@ def kernel_with(instrument: Instrument, first_ticks: int, orders: int) -> Kernel
     kernel = make_kernel(instrument, config, bubbles_kept=1024)
     for i in range(orders):
         side = 1 if i % 2 else -1
-        kernel.place_limit(0, side, 1, 1 + i if side > 0 else 10**12 - i)
+        price = 1 + i if side > 0 else 10**12 - i
+        request = Request(side=side, qty_lots=1, limit_ticks=price)
+        kernel.place(0, request.record().view(np.uint8))
     return kernel
 
 

@@ -9,6 +9,7 @@ import sys
 import webbrowser
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,16 +46,32 @@ Settings = Annotated[
 Latency = Annotated[str, typer.Option("--latency", help="From command to venue, such as 20ms.")]
 Cash = Annotated[str, typer.Option("--cash", help="Paper money in the quote asset.")]
 MakerFee = Annotated[
-    int,
+    float,
     typer.Option(
         "--maker-fee-ppm", min=-1_000_000, max=1_000_000, help="Maker fee, parts per million."
     ),
 ]
 TakerFee = Annotated[
-    int,
+    float,
     typer.Option(
         "--taker-fee-ppm", min=-1_000_000, max=1_000_000, help="Taker fee, parts per million."
     ),
+]
+Fills = Annotated[
+    str, typer.Option("--fills", help="queued, or spread: the simple model of any size.")
+]
+SpreadBps = Annotated[
+    float, typer.Option("--spread-bps", min=0, max=10_000, help="Spread of the simple model.")
+]
+Account = Annotated[
+    str, typer.Option("--account", help="free, spot or isolated; what the account may do.")
+]
+Leverage = Annotated[
+    int, typer.Option("--leverage", min=1, max=1000, help="Of positions on isolated margin.")
+]
+Lanes = Annotated[
+    bool,
+    typer.Option("--lanes/--no-lanes", help="Settle optimistic and pessimistic fills as well."),
 ]
 From = Annotated[
     str | None, typer.Option("--from", help="First UTC time, such as 2026-01-01T12:30.")
@@ -118,11 +135,20 @@ def parse_span_us(text: str, name: str) -> int:
 
 
 def engine_settings(
-    latency: str, cash: str, maker_fee_ppm: int, taker_fee_ppm: int
+    latency: str,
+    cash: str,
+    maker_fee_ppm: float,
+    taker_fee_ppm: float,
+    fills: str,
+    spread_bps: float,
+    account: str,
+    leverage: int,
+    lanes: bool,
 ) -> dict[str, object]:
     """Return the settings of a paper account as arguments of `EngineConfig`."""
     from flowtape.stream.config import FEE_DECIMALS
     from flowtape.stream.decimals import parse_decimal
+    from flowtape.stream.execution import AccountKind, FillModel
 
     try:
         enough = parse_decimal(cash, FEE_DECIMALS) > 0
@@ -133,9 +159,21 @@ def engine_settings(
     return {
         "latency_us": parse_span_us(latency, "--latency"),
         "initial_cash": cash,
-        "maker_fee_ppm": maker_fee_ppm,
-        "taker_fee_ppm": taker_fee_ppm,
+        "maker_fee_ppb": round(maker_fee_ppm * 1000),
+        "taker_fee_ppb": round(taker_fee_ppm * 1000),
+        "fill_model": _member(FillModel, fills, "--fills"),
+        "spread_ppm": round(spread_bps * 100),
+        "account": _member(AccountKind, account, "--account"),
+        "leverage": leverage,
+        "all_lanes": lanes,
     }
+
+
+def _member(kind: type[IntEnum], name: str, option: str) -> IntEnum:
+    names = [member.name.lower() for member in kind]
+    if name not in names:
+        raise InputError(f"{option} must be {' or '.join(names)}, was {name!r}")
+    return kind[name.upper()]
 
 
 def strategy_named(name: str | None, settings: list[str] | None) -> "Strategy | None":

@@ -36,6 +36,11 @@ def live(
     cash: common.Cash = "100000",
     maker_fee_ppm: common.MakerFee = 1000,
     taker_fee_ppm: common.TakerFee = 1000,
+    fills: common.Fills = "queued",
+    spread_bps: common.SpreadBps = 2,
+    account: common.Account = "free",
+    leverage: common.Leverage = 1,
+    lanes: common.Lanes = True,
     stream_url: StreamUrl = None,
     rest_url: RestUrl = None,
     silence: Silence = 30.0,
@@ -47,7 +52,17 @@ def live(
     Example: flowtape live BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
     chosen = common.strategy_named(strategy, set_)
-    settings = common.engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
+    settings = common.engine_settings(
+        latency,
+        cash,
+        maker_fee_ppm,
+        taker_fee_ppm,
+        fills,
+        spread_bps,
+        account,
+        leverage,
+        lanes,
+    )
     source = _source(_one(symbol), market, stream_url, rest_url, silence)
     asyncio.run(_live(source, chosen, settings, port if dashboard else None))
 

@@ -52,6 +52,11 @@ def replay(
     cash: common.Cash = "100000",
     maker_fee_ppm: common.MakerFee = 1000,
     taker_fee_ppm: common.TakerFee = 1000,
+    fills: common.Fills = "queued",
+    spread_bps: common.SpreadBps = 2,
+    account: common.Account = "free",
+    leverage: common.Leverage = 1,
+    lanes: common.Lanes = True,
     dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard")] = True,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Use the fast copy of the tape.")
@@ -72,7 +77,17 @@ def replay(
     unseen = not dashboard and math.isinf(factor)
     if not cache and not unseen:
         raise InputError("--no-cache needs --no-dashboard and --speed max")
-    settings = common.engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
+    settings = common.engine_settings(
+        latency,
+        cash,
+        maker_fee_ppm,
+        taker_fee_ppm,
+        fills,
+        spread_bps,
+        account,
+        leverage,
+        lanes,
+    )
     chosen = common.strategy_named(strategy, set_)
     start_us, end_us = common.parse_range_us(from_, to)
     root = common.tapes_dir(tapes, home)
@@ -104,10 +119,19 @@ def backtest(
     from_: common.From = None,
     to: common.To = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
+    order: Annotated[
+        list[int] | None,
+        typer.Option("--order", help="Tell all that happened to this order.", show_default=False),
+    ] = None,
     latency: common.Latency = "20ms",
     cash: common.Cash = "100000",
     maker_fee_ppm: common.MakerFee = 1000,
     taker_fee_ppm: common.TakerFee = 1000,
+    fills: common.Fills = "queued",
+    spread_bps: common.SpreadBps = 2,
+    account: common.Account = "free",
+    leverage: common.Leverage = 1,
+    lanes: common.Lanes = True,
     tapes: common.Tapes = None,
     home: common.Home = None,
     as_json: common.Json = False,
@@ -121,7 +145,17 @@ def backtest(
     from flowtape.replay.track import fold
 
     chosen = common.strategy_named(strategy, set_)
-    settings = common.engine_settings(latency, cash, maker_fee_ppm, taker_fee_ppm)
+    settings = common.engine_settings(
+        latency,
+        cash,
+        maker_fee_ppm,
+        taker_fee_ppm,
+        fills,
+        spread_bps,
+        account,
+        leverage,
+        lanes,
+    )
     start_us, end_us = common.parse_range_us(from_, to)
     opened = common.open_tape(tape, common.tapes_dir(tapes, home), start_us, end_us)
     engine = _engine(opened, chosen, settings, shown=False)
@@ -146,6 +180,8 @@ def backtest(
         typer.echo(metrics)
         return
     common.print_metrics(json.loads(metrics))
+    for order_id in order or ():
+        typer.echo("\n".join(engine.order(order_id).lines()))
     typer.echo(f"digest {result.digest}")
     typer.echo(f"written to {folder}: report.html, metrics.json, equity.csv, fills.csv")
 

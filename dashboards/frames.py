@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowtape.stream.execution import Lane
 from flowtape.stream.ports import TransportState
 from flowtape.stream.records import Records, i128, i128_float
 from flowtape.stream.view import Update
@@ -95,6 +96,12 @@ def _equity(points: Records, atom: float) -> NDArray[np.float64]:
     return i128_float(points["equity_atoms"]) * atom
 
 
+def _order_price(orders: Records, _: float) -> NDArray[np.int64]:
+    request = orders["request"]
+    price: NDArray[np.int64] = request["price_ticks"]
+    return np.where(price > 0, price, request["trigger_ticks"])
+
+
 _COLUMNS = tuple(
     sorted(
         (
@@ -124,9 +131,14 @@ _COLUMNS = tuple(
             _plain("fills", "side", "<i1", "side"),
             _time("equity"),
             _Column("equity", "equity", "<f8", _equity),
-            _plain("orders", "price", "<f8", "price_ticks"),
-            _plain("orders", "remaining", "<f8", "remaining_lots"),
-            _plain("orders", "side", "<i1", "side"),
+            _Column("orders", "price", "<f8", _order_price),
+            _Column(
+                "orders",
+                "remaining",
+                "<f8",
+                lambda r, _: r["lanes"]["remaining_lots"][:, Lane.BASE],
+            ),
+            _Column("orders", "side", "<i1", lambda r, _: r["request"]["side"]),
             _plain("orders", "stage", "<i1", "stage"),
             _plain("profile", "price", "<f8", "price_ticks"),
             _plain("profile", "buy", "<f8", "buy_lots"),

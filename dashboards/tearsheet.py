@@ -28,6 +28,8 @@ POINTS_MAX = 4_000
 
 _ROWS = (
     ("net_pnl", "Net P&L"),
+    ("net_pnl_optimistic", "... optimistic fills"),
+    ("net_pnl_pessimistic", "... pessimistic fills"),
     ("total_return", "Return"),
     ("max_drawdown", "Max drawdown"),
     ("sharpe", "Sharpe (annualised)"),
@@ -44,9 +46,10 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FRACTIONS = {"total_return", "max_drawdown", "win_rate"}
 
 _NOTE = (
-    "Fills come from trades alone: an order that takes gets the synthetic touch of later prints, "
-    "an order that rests fills only when the market trades through its price, and all own orders "
-    "together never get more than a print's quantity."
+    "Fills come from trades alone. Every order is settled under three sets of assumptions about "
+    "the queue ahead of it and its share of each print; the curve is the base lane, the band the "
+    "optimistic and the pessimistic one. Own orders together never get more than a print's "
+    "quantity."
 )
 
 _PAGE = """<!doctype html>
@@ -155,9 +158,11 @@ def _thinned(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, POINTS_MAX)).astype(np.int64))
 
 
-def _curve(instrument: Instrument, ledger: Ledger) -> tuple[NDArray[np.float64], ...]:
+def _curve(
+    instrument: Instrument, ledger: Ledger, lane: str = "equity"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     points = ledger.equity.all()
-    equity = i128_float(points["equity_atoms"]) / 10.0 ** money_decimals(instrument)
+    equity = i128_float(points[f"{lane}_atoms"]) / 10.0 ** money_decimals(instrument)
     return points["ts_us"] / 1e3, equity
 
 
@@ -165,11 +170,20 @@ def _equity(instrument: Instrument, ledger: Ledger, colours: Mapping[str, str]) 
     ts_ms, equity = _curve(instrument, ledger)
     plot = _figure(colours, height=240)
     rows = _thinned(len(equity))
-    source = ColumnDataSource({"ts": ts_ms[rows], "equity": equity[rows]})
+    lanes = [equity] + [_curve(instrument, ledger, n)[1] for n in ("optimistic", "pessimistic")]
+    low, high = np.minimum.reduce(lanes), np.maximum.reduce(lanes)
+    source = ColumnDataSource(
+        {"ts": ts_ms[rows], "equity": equity[rows], "low": low[rows], "high": high[rows]}
+    )
+    plot.varea("ts", "low", "high", source=source, fill_color=colours["delta"], fill_alpha=0.16)
     plot.line("ts", "equity", source=source, color=colours["delta"], line_width=1.6)
     plot.add_tools(
         HoverTool(
-            tooltips=[("time", "@ts{%F %T}"), ("equity", "@equity{0,0.00}")],
+            tooltips=[
+                ("time", "@ts{%F %T}"),
+                ("equity", "@equity{0,0.00}"),
+                ("band", "@low{0,0.00} to @high{0,0.00}"),
+            ],
             formatters={"@ts": "datetime"},
             mode="vline",
         )

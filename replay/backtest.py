@@ -20,10 +20,11 @@ from flowtape.stream.config import EngineConfig, money_decimals
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
+from flowtape.stream.execution import Lane, Role
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
 from flowtape.stream.loading import parameters_of
-from flowtape.stream.records import MAKER, i128
+from flowtape.stream.records import i128
 from flowtape.stream.strategy import Strategy
 
 EQUITY_GRID_US = 60_000_000
@@ -101,8 +102,8 @@ def metrics_json(result: Result) -> str:
             "start_us": result.start_us,
             "end_us": result.end_us,
             "latency_us": result.config.latency_us,
-            "maker_fee_ppm": result.config.maker_fee_ppm,
-            "taker_fee_ppm": result.config.taker_fee_ppm,
+            "maker_fee_ppm": result.config.maker_fee_ppb / 1000,
+            "taker_fee_ppm": result.config.taker_fee_ppb / 1000,
             **asdict(result.metrics),
             "digest": result.digest,
         },
@@ -132,24 +133,31 @@ def equity_csv(result: Result) -> str:
 
 
 def fills_csv(result: Result) -> str:
-    """Return `fills.csv`: one line for each fill, exact decimals."""
+    """Return `fills.csv`: one line for each fill of each lane, exact decimals."""
     decimals = money_decimals(result.instrument)
+    ledger = result.ledger
+    fills = np.concatenate([ledger.fills.all(), ledger.other_fills.all()])
+    client_ids = {
+        int(c["order_id"]): int(c["request"]["client_id"])
+        for c in ledger.commands.all()
+        if c["request"]["client_id"]
+    }
     header = ("order_id", "client_id", "lane", "ts_us", "side", "price", "qty", "role", "fee")
     return _csv(
         header,
         (
             (
                 int(f["order_id"]),
-                "",
-                "base",
+                client_ids.get(int(f["order_id"]), ""),
+                Lane(int(f["lane"])).name.lower(),
                 int(f["ts_us"]),
                 "buy" if f["side"] > 0 else "sell",
                 format_decimal(int(f["price_ticks"]), result.instrument.price_decimals),
                 format_decimal(int(f["qty_lots"]), result.instrument.qty_decimals),
-                "maker" if f["role"] == MAKER else "taker",
+                Role(int(f["role"])).name.lower(),
                 _money(i128(f["fee_atoms"]), decimals),
             )
-            for f in result.ledger.fills.all()
+            for f in fills[np.argsort(fills["input"], kind="stable")]
         ),
     )
 

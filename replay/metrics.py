@@ -22,7 +22,9 @@ class Metrics:
     Attributes:
         initial_cash: what the account began with.
         final_equity: cash and the open position at the last price.
-        net_pnl: final equity minus initial cash.
+        net_pnl: final equity minus initial cash, in the base lane.
+        net_pnl_optimistic: the same under the optimistic assumptions about fills.
+        net_pnl_pessimistic: the same under the pessimistic ones.
         realized_pnl: of closed quantity, before fees.
         fees: paid; negative when rebates outweigh.
         total_return: net P&L over initial cash.
@@ -40,6 +42,8 @@ class Metrics:
     initial_cash: str
     final_equity: str
     net_pnl: str
+    net_pnl_optimistic: str
+    net_pnl_pessimistic: str
     realized_pnl: str
     fees: str
     total_return: float
@@ -75,6 +79,8 @@ def measure(
         initial_cash=money(initial),
         final_equity=money(final),
         net_pnl=money(final - initial),
+        net_pnl_optimistic=money(i128(snapshot["optimistic_atoms"]) - initial),
+        net_pnl_pessimistic=money(i128(snapshot["pessimistic_atoms"]) - initial),
         realized_pnl=money(i128(snapshot["realized_atoms"])),
         fees=money(i128(snapshot["fees_atoms"])),
         total_return=(final - initial) / initial if initial else 0.0,

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -15,31 +15,83 @@ from flowtape.replay.schema import FAST_COLUMNS, TAPE_SCHEMA, PartMeta, from_tab
 from flowtape.stream.errors import InputError, TapeError
 from flowtape.stream.trades import I8, I64, Trades, side_of
 
+BLOCK_ROWS = 512
+"""Rows whose extremes are kept together."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockExtremes:
+    """Lowest and highest price and latest time of consecutive blocks of `BLOCK_ROWS` rows.
+
+    The last block may be shorter, and `offset` rows of the first one lie before the first row.
+    Extremes of a slice are those of whole blocks: they bound its rows, but may lie further out.
+    """
+
+    low_ticks: I64
+    high_ticks: I64
+    latest_us: I64
+    offset: int = 0
+
+    @classmethod
+    def of(cls, ts_us: I64, price_ticks: I64) -> Self:
+        """Return the extremes of rows, read-only."""
+        starts = np.arange(0, len(ts_us), BLOCK_ROWS)
+        found = cls(
+            np.minimum.reduceat(price_ticks, starts),
+            np.maximum.reduceat(price_ticks, starts),
+            np.maximum.reduceat(ts_us, starts),
+        )
+        for column in found.arrays():
+            column.flags.writeable = False
+        return found
+
+    def arrays(self) -> tuple[I64, I64, I64]:
+        """Return lowest prices, highest prices and latest times."""
+        return self.low_ticks, self.high_ticks, self.latest_us
+
+    def as_tuple(self) -> tuple[I64, I64, I64, int]:
+        """Return them as a search takes them: the arrays, and the offset."""
+        return self.low_ticks, self.high_ticks, self.latest_us, self.offset
+
+    def slice(self, start: int, stop: int) -> "BlockExtremes":
+        """Return what bounds rows [start, stop), which must be there."""
+        first, end = self.offset + start, self.offset + stop
+        blocks = slice(first // BLOCK_ROWS, -(-end // BLOCK_ROWS) if stop > start else 0)
+        low, high, latest = (column[blocks] for column in self.arrays())
+        return BlockExtremes(low, high, latest, first % BLOCK_ROWS)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TapeColumns:
     """What an engine reads of a tape: equally long, C-contiguous, read-only columns.
 
     `ts_us, price_ticks, qty_lots` are int64, `side` is int8 (+1 buyer was the aggressor, -1
-    seller).
+    seller). `extremes` follow from them; columns from the cache have them, copies have not.
     """
 
     ts_us: I64
     price_ticks: I64
     qty_lots: I64
     side: I8
+    extremes: BlockExtremes | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.ts_us)
 
     def slice(self, start: int, stop: int) -> "TapeColumns":
-        """Return rows [start, stop) as views of these columns."""
+        """Return rows [start, stop), as far as they are there, as views of these columns."""
+        start, stop, _ = slice(start, stop).indices(len(self))
         return TapeColumns(
             self.ts_us[start:stop],
             self.price_ticks[start:stop],
             self.qty_lots[start:stop],
             self.side[start:stop],
+            extremes=self.extremes.slice(start, stop) if self.extremes is not None else None,
         )
+
+    def with_extremes(self) -> "TapeColumns":
+        """Return the same columns and their block extremes."""
+        return TapeColumns(*self.arrays(), extremes=BlockExtremes.of(self.ts_us, self.price_ticks))
 
     @classmethod
     def concat(cls, pieces: list["TapeColumns"]) -> "TapeColumns":

@@ -93,7 +93,8 @@ class Tape:
     def segments(self) -> list[TapeColumns]:
         """Return all rows as a few long contiguous pieces, mapped from the cache without a copy.
 
-        A piece never spans two parts; a part of more than 16.7 million rows gives several.
+        A piece never spans two parts; a part of more than 16.7 million rows gives several. Each
+        comes with its block extremes.
         """
         found = []
         for span in self._spans:

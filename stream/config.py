@@ -1,11 +1,35 @@
 """What a session fixes before its first input."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flowtape._kernel import Kernel
+import numpy as np
+from numpy.typing import NDArray
+
+from flowtape._kernel import ABI_VERSION, Kernel
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.errors import InputError
+from flowtape.stream.execution import (
+    DEFAULT_LANES,
+    FEE_TIERS_MAX,
+    LANE_COUNT,
+    LATENCY_POINTS,
+    AccountKind,
+    FeeTier,
+    FillModel,
+    LaneRules,
+    VenueRules,
+)
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.records import (
+    CONFIG,
+    LANE,
+    MARKET,
+    ORDERFLOW_CONFIG,
+    VENUE_RULES,
+    Records,
+    i128_pair,
+)
 
 SECOND_US = 1_000_000
 
@@ -38,11 +62,26 @@ class EngineConfig:
         bubble_band_ticks: furthest price within a bubble from its first.
         profile_rows_max: rows of the session profile, a power of two; wider ranges get wider rows.
         equity_grid_us: stream time between points of the equity curve besides fills; 0: fills only.
-        latency_us: from a command to its arrival at the venue.
-        maker_fee_ppm: fee of resting fills in millionths of the notional; negative is a rebate.
-        taker_fee_ppm: fee of taking fills.
+        latency_us: from a command to its arrival at the venue: one value, or up to 64 equally
+            likely ones to draw from.
+        seed: of the latency draws.
+        maker_fee_ppb: fee of resting fills in billionths of the notional; negative is a rebate.
+        taker_fee_ppb: fee of taking fills.
+        fee_tiers: better fees from an own volume on, ascending.
         initial_cash: decimal text in the quote asset.
         orders_max: open orders at most, up to 4096.
+        fill_model: how fills are made.
+        spread_ppm: the whole spread of the simple model.
+        lanes: assumptions of the optimistic, the base and the pessimistic lane.
+        all_lanes: settle all three; else the base lane alone.
+        trace: tell of prints that reached an order and gave it nothing.
+        queue_window: broken levels a side that the queue estimate is made of; 0: no estimate.
+        touch_stale_us: age at which a side's last print says nothing any more.
+        ioc_window_us: how long after its first print an IOC order may still fill.
+        account: what the account may do.
+        leverage: of isolated positions.
+        maintenance_ppm: margin that an isolated position must keep, in millionths of its value.
+        rules: what the venue takes as an order.
         decide: when the strategy is called.
     """
 
@@ -51,11 +90,25 @@ class EngineConfig:
     bubble_band_ticks: int = 0
     profile_rows_max: int = 1 << 14
     equity_grid_us: int = 0
-    latency_us: int = 20_000
-    maker_fee_ppm: int = 1_000
-    taker_fee_ppm: int = 1_000
+    latency_us: int | tuple[int, ...] = 20_000
+    seed: int = 0
+    maker_fee_ppb: int = 1_000_000
+    taker_fee_ppb: int = 1_000_000
+    fee_tiers: tuple[FeeTier, ...] = ()
     initial_cash: str = "100000"
     orders_max: int = 256
+    fill_model: FillModel = FillModel.QUEUED
+    spread_ppm: int = 200
+    lanes: tuple[LaneRules, LaneRules, LaneRules] = DEFAULT_LANES
+    all_lanes: bool = True
+    trace: bool = True
+    queue_window: int = 1024
+    touch_stale_us: int = SECOND_US // 2
+    ioc_window_us: int = 0
+    account: AccountKind = AccountKind.FREE
+    leverage: int = 1
+    maintenance_ppm: int = 5_000
+    rules: VenueRules = field(default_factory=VenueRules)
     decide: Decide = field(default_factory=Decide)
 
 
@@ -75,28 +128,80 @@ def atoms_per_ticklot(instrument: Instrument) -> int:
     return int(10 ** (money_decimals(instrument) - grid))
 
 
-def make_kernel(instrument: Instrument, config: EngineConfig, bubbles_kept: int) -> Kernel:
-    """Return a kernel for an instrument; raises InputError for settings out of range."""
-    decimals = money_decimals(instrument)
+def make_kernel(
+    instruments: Instrument | Sequence[Instrument], config: EngineConfig, bubbles_kept: int
+) -> Kernel:
+    """Return a kernel for one instrument or several; raises InputError for bad settings.
+
+    All instruments share one account, whose money has the decimals of the first.
+    """
+    if isinstance(instruments, Instrument):
+        instruments = (instruments,)
+    decimals = max(map(money_decimals, instruments))
     try:
-        return Kernel(
-            bar_us=config.bar_us,
-            bubble_window_us=config.bubble_window_us,
-            bubble_band_ticks=config.bubble_band_ticks,
-            profile_rows_max=config.profile_rows_max,
-            decide_trades_count=config.decide.trades_count,
-            decide_grid_us=config.decide.grid_us,
-            decide_on_fill=config.decide.on_fill,
-            equity_grid_us=config.equity_grid_us,
-            latency_us=config.latency_us,
-            maker_fee_ppm=config.maker_fee_ppm,
-            taker_fee_ppm=config.taker_fee_ppm,
-            atoms_per_ticklot=atoms_per_ticklot(instrument),
-            fee_unit_atoms=10 ** (decimals - FEE_DECIMALS),
-            initial_cash_atoms=parse_decimal(config.initial_cash, FEE_DECIMALS)
-            * 10 ** (decimals - FEE_DECIMALS),
-            orders_max=config.orders_max,
-            bubbles_kept=bubbles_kept,
-        )
-    except OverflowError as error:
+        header = _config_record(config, decimals)
+        markets = np.concatenate([_market_record(i, config, decimals) for i in instruments])
+    except (OverflowError, ValueError) as error:
         raise InputError(f"a setting of the engine is out of range: {error}") from None
+    return Kernel(header.view(np.uint8), markets.view(np.uint8), bubbles_kept)
+
+
+def latency_points(latency_us: int | tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the 64 equally likely latencies; fewer values are each taken as often as can be."""
+    values = (latency_us,) if isinstance(latency_us, int) else latency_us
+    if not 1 <= len(values) <= LATENCY_POINTS:
+        raise ValueError(f"latency_us takes 1 to {LATENCY_POINTS} values, was given {len(values)}")
+    places = np.arange(LATENCY_POINTS) * len(values) // LATENCY_POINTS
+    return np.array(sorted(values), np.int64)[places]
+
+
+def _config_record(config: EngineConfig, decimals: int) -> Records:
+    atoms = 10 ** (decimals - FEE_DECIMALS)
+    record = np.zeros(1, CONFIG)
+    record["abi_version"] = ABI_VERSION
+    record["decide_trades_count"] = config.decide.trades_count
+    record["decide_grid_us"] = config.decide.grid_us
+    record["decide_on_fill"] = config.decide.on_fill
+    record["lane_count"] = LANE_COUNT if config.all_lanes else 1
+    record["account_kind"] = config.account
+    record["fee_unit_atoms"] = atoms
+    record["initial_cash_atoms"] = i128_pair(
+        parse_decimal(config.initial_cash, FEE_DECIMALS) * atoms
+    )
+    for name in (
+        "orders_max",
+        "seed",
+        "equity_grid_us",
+        "fill_model",
+        "trace",
+        "queue_window",
+        "touch_stale_us",
+        "ioc_window_us",
+        "spread_ppm",
+    ):
+        record[name] = getattr(config, name)
+    for place, lane in enumerate(config.lanes):
+        for name in LANE.names or ():
+            record["lanes"][name][0, place] = getattr(lane, name)
+    tiers = (FeeTier("0", config.maker_fee_ppb, config.taker_fee_ppb), *config.fee_tiers)
+    if len(tiers) > FEE_TIERS_MAX:
+        raise ValueError(f"at most {FEE_TIERS_MAX - 1} fee_tiers")
+    record["fee_tier_count"] = len(tiers)
+    for place, tier in enumerate(tiers):
+        from_atoms = parse_decimal(tier.from_quote, FEE_DECIMALS) * atoms
+        record["fee_tiers"][0, place] = (i128_pair(from_atoms), tier.maker_ppb, tier.taker_ppb)
+    record["latency_us"][0] = latency_points(config.latency_us)
+    return record
+
+
+def _market_record(instrument: Instrument, config: EngineConfig, decimals: int) -> Records:
+    record = np.zeros(1, MARKET)
+    grid = instrument.price_decimals + instrument.qty_decimals
+    record["atoms_per_ticklot"] = 10 ** (decimals - grid)
+    record["leverage"] = config.leverage
+    record["maintenance_ppm"] = config.maintenance_ppm
+    for name in VENUE_RULES.names or ():
+        record["rules"][name] = getattr(config.rules, name)
+    for name in ORDERFLOW_CONFIG.names or ():
+        record["flow"][name] = getattr(config, name)
+    return record

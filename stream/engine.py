@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from flowtape._kernel import Batch
 from flowtape.stream.config import EngineConfig, atoms_per_ticklot, make_kernel
 from flowtape.stream.errors import FlowError
+from flowtape.stream.execution import Lane
+from flowtape.stream.history import OrderHistory
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger, LedgerMark
 from flowtape.stream.ports import Clock, Event, Gap
+from flowtape.stream.orders import open_in_base
 from flowtape.stream.records import (
+    ACCOUNT,
     BAR,
     BUBBLE,
+    COMMAND,
     EQUITY,
     FILL,
     ORDER,
@@ -25,6 +30,7 @@ from flowtape.stream.records import (
     PRINT,
     PROFILE_ROW,
     SNAPSHOT,
+    Records,
 )
 from flowtape.stream.strategy import Market, Orders, Strategy
 from flowtape.stream.view import BUBBLES_KEPT, PRINTS_KEPT, MarketView
@@ -89,11 +95,11 @@ class Engine:
             self.snapshot,
             atoms_per_ticklot=atoms_per_ticklot(instrument),
             bars=self.ledger.bars,
-            orders=self._kernel.orders().view(ORDER),
+            orders=open_in_base(self._kernel.orders().view(ORDER)),
             read_profile=lambda: self._kernel.profile().view(PROFILE_ROW),
         )
         self._market = Market(instrument, self._kernel, self.ledger.bars)
-        self._orders = Orders(self._kernel, lambda: self._market.now_us)
+        self._orders = Orders(self._kernel, lambda: self._market.now_us, self._keep_command)
         self._fills_seen = 0
         if self.strategy is not None:
             try:
@@ -151,6 +157,15 @@ class Engine:
         """Return the hex digest that names the results so far."""
         return self.ledger.digest(self._kernel.save_state())
 
+    def order(self, order_id: int) -> OrderHistory:
+        """Return all that happened to an order; raises InputError when there was none such."""
+        return OrderHistory.of(self.instrument, self.ledger, order_id)
+
+    def account(self, lane: Lane = Lane.BASE) -> np.void:
+        """Return a lane's account as one record of `records.ACCOUNT`."""
+        account: np.void = self._kernel.account(lane).view(ACCOUNT)[0]
+        return account
+
     def checkpoint(self) -> Checkpoint:
         """Return a place to come back to."""
         return Checkpoint(
@@ -199,7 +214,8 @@ class Engine:
     def _decide(self) -> None:
         if self.strategy is None:
             return
-        self._keep_outputs()
+        if self._kernel.has_outputs():
+            self._keep_outputs()
         self._market.refresh(self.ledger.fills.since(self._fills_seen))
         self._fills_seen = self.ledger.fills.head
         try:
@@ -207,6 +223,12 @@ class Engine:
         except (Exception, SystemExit) as error:
             when = f"at stream time {_time_text(self._market.now_us)}"
             raise _failed(self.strategy, when, error) from error
+
+    def _keep_command(self, ts_us: int, order_id: int, request: Records) -> None:
+        command = np.zeros(1, COMMAND)
+        command["input"] = self.snapshot["input"]
+        command["ts_us"], command["order_id"], command["request"] = ts_us, order_id, request
+        self.ledger.append("commands", command)
 
     def _keep_outputs(self) -> None:
         kernel, ledger = self._kernel, self.ledger
@@ -234,7 +256,7 @@ class Engine:
     def _look(self) -> None:
         view = self.view
         view.snapshot = self.snapshot
-        view.orders = self._kernel.orders().view(ORDER)
+        view.orders = open_in_base(self._kernel.orders().view(ORDER))
 
 
 def _failed(strategy: Strategy, when: str, error: BaseException) -> StrategyError:

@@ -1,6 +1,6 @@
 """NumPy layouts of the kernel's records, and the few numbers derived from them for display.
 
-The layouts mirror `kernel/include/flow_kernel.h`; a test compares sizes and offsets with the
+The layouts mirror `kernel/include/*.h`; a test compares sizes and offsets with the
 binary. 128-bit numbers are pairs `(lo, hi)`; `i128` makes exact Python integers of them.
 """
 
@@ -8,6 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 I128 = np.dtype([("lo", "<u8"), ("hi", "<i8")])
+
+ORDERFLOW_CONFIG = np.dtype(
+    [
+        ("bar_us", "<i8"),
+        ("bubble_window_us", "<i8"),
+        ("bubble_band_ticks", "<i8"),
+        ("profile_rows_max", "<i8"),
+    ]
+)
 
 BAR = np.dtype(
     [
@@ -38,6 +47,97 @@ BUBBLE = np.dtype(
     ]
 )
 
+PROFILE_ROW = np.dtype(
+    [
+        ("price_ticks", "<i8"),
+        ("buy_lots", "<i8"),
+        ("sell_lots", "<i8"),
+    ]
+)
+
+LANE = np.dtype(
+    [
+        ("queue_ppm", "<i8"),
+        ("participation_ppm", "<i8"),
+        ("slip_ticks", "<i8"),
+        ("own_side_only", "<i8"),
+    ]
+)
+
+FEE_TIER = np.dtype(
+    [
+        ("from_atoms", I128),
+        ("maker_ppb", "<i8"),
+        ("taker_ppb", "<i8"),
+    ]
+)
+
+VENUE_RULES = np.dtype(
+    [
+        ("price_step_ticks", "<i8"),
+        ("price_min_ticks", "<i8"),
+        ("price_max_ticks", "<i8"),
+        ("qty_step_lots", "<i8"),
+        ("qty_min_lots", "<i8"),
+        ("qty_max_lots", "<i8"),
+        ("market_qty_max_lots", "<i8"),
+        ("notional_min_ticklots", "<i8"),
+        ("price_up_ppm", "<i8"),
+        ("price_down_ppm", "<i8"),
+    ]
+)
+
+REQUEST = np.dtype(
+    [
+        ("client_id", "<u8"),
+        ("parent_id", "<u8"),
+        ("sibling_id", "<u8"),
+        ("qty_lots", "<i8"),
+        ("price_ticks", "<i8"),
+        ("trigger_ticks", "<i8"),
+        ("trail", "<i8"),
+        ("display_lots", "<i8"),
+        ("expire_us", "<i8"),
+        ("market", "<u4"),
+        ("side", "i1"),
+        ("kind", "u1"),
+        ("time_in_force", "u1"),
+        ("flags", "u1"),
+    ]
+)
+
+ORDER_LANE = np.dtype(
+    [
+        ("remaining_lots", "<i8"),
+        ("filled_lots", "<i8"),
+        ("queue_lots", "<i8"),
+        ("shown_lots", "<i8"),
+        ("filled_ticklots", I128),
+        ("done", "<i8"),
+    ]
+)
+
+ORDER = np.dtype(
+    [
+        ("order_id", "<u8"),
+        ("placed_input", "<u8"),
+        ("live_input", "<u8"),
+        ("rank", "<u8"),
+        ("active_us", "<i8"),
+        ("cancel_us", "<i8"),
+        ("amend_us", "<i8"),
+        ("amend_qty_lots", "<i8"),
+        ("amend_price_ticks", "<i8"),
+        ("amend_trigger_ticks", "<i8"),
+        ("best_ticks", "<i8"),
+        ("first_ticks", "<i8"),
+        ("first_us", "<i8"),
+        ("request", REQUEST),
+        ("lanes", ORDER_LANE, (3,)),
+        ("stage", "<i8"),
+    ]
+)
+
 FILL = np.dtype(
     [
         ("input", "<u8"),
@@ -47,9 +147,11 @@ FILL = np.dtype(
         ("qty_lots", "<i8"),
         ("remaining_lots", "<i8"),
         ("fee_atoms", I128),
+        ("market", "<u4"),
         ("side", "i1"),
         ("role", "i1"),
-        ("reserved", "V6"),
+        ("lane", "i1"),
+        ("reserved", "V1"),
     ]
 )
 
@@ -58,8 +160,15 @@ ORDER_EVENT = np.dtype(
         ("input", "<u8"),
         ("ts_us", "<i8"),
         ("order_id", "<u8"),
+        ("print_ticks", "<i8"),
+        ("print_lots", "<i8"),
         ("remaining_lots", "<i8"),
-        ("change", "<i8"),
+        ("queue_lots", "<i8"),
+        ("detail", "<i8"),
+        ("change", "i1"),
+        ("reason", "i1"),
+        ("lane", "i1"),
+        ("reserved", "V5"),
     ]
 )
 
@@ -67,31 +176,74 @@ EQUITY = np.dtype(
     [
         ("input", "<u8"),
         ("ts_us", "<i8"),
+        ("market", "<i8"),
         ("position_lots", "<i8"),
         ("mark_ticks", "<i8"),
         ("equity_atoms", I128),
+        ("optimistic_atoms", I128),
+        ("pessimistic_atoms", I128),
         ("realized_atoms", I128),
         ("fees_atoms", I128),
+        ("funding_atoms", I128),
     ]
 )
 
-ORDER = np.dtype(
+ACCOUNT = np.dtype(
     [
-        ("order_id", "<u8"),
-        ("placed_input", "<u8"),
-        ("price_ticks", "<i8"),
-        ("qty_lots", "<i8"),
-        ("remaining_lots", "<i8"),
-        ("active_us", "<i8"),
-        ("cancel_us", "<i8"),
-        ("side", "i1"),
-        ("kind", "i1"),
-        ("stage", "i1"),
-        ("reserved", "V5"),
+        ("cash_atoms", I128),
+        ("realized_atoms", I128),
+        ("unrealized_atoms", I128),
+        ("fees_atoms", I128),
+        ("funding_atoms", I128),
+        ("equity_atoms", I128),
+        ("free_atoms", I128),
     ]
 )
 
-PROFILE_ROW = np.dtype([("price_ticks", "<i8"), ("buy_lots", "<i8"), ("sell_lots", "<i8")])
+POSITION = np.dtype(
+    [
+        ("position_lots", "<i8"),
+        ("mark_ticks", "<i8"),
+        ("cost_atoms", I128),
+        ("margin_atoms", I128),
+    ]
+)
+
+CONFIG = np.dtype(
+    [
+        ("abi_version", "<u4"),
+        ("orders_max", "<u4"),
+        ("seed", "<u8"),
+        ("decide_trades_count", "<i8"),
+        ("decide_grid_us", "<i8"),
+        ("decide_on_fill", "<i8"),
+        ("equity_grid_us", "<i8"),
+        ("fill_model", "<i8"),
+        ("account_kind", "<i8"),
+        ("lane_count", "<i8"),
+        ("trace", "<i8"),
+        ("queue_window", "<i8"),
+        ("touch_stale_us", "<i8"),
+        ("ioc_window_us", "<i8"),
+        ("spread_ppm", "<i8"),
+        ("fee_unit_atoms", "<i8"),
+        ("fee_tier_count", "<i8"),
+        ("initial_cash_atoms", I128),
+        ("lanes", LANE, (3,)),
+        ("fee_tiers", FEE_TIER, (10,)),
+        ("latency_us", "<i8", (64,)),
+    ]
+)
+
+MARKET = np.dtype(
+    [
+        ("atoms_per_ticklot", "<i8"),
+        ("leverage", "<i8"),
+        ("maintenance_ppm", "<i8"),
+        ("rules", VENUE_RULES),
+        ("flow", ORDERFLOW_CONFIG),
+    ]
+)
 
 SNAPSHOT = np.dtype(
     [
@@ -100,6 +252,9 @@ SNAPSHOT = np.dtype(
         ("stream_us", "<i8"),
         ("last_ticks", "<i8"),
         ("last_side", "<i8"),
+        ("bid_ticks", "<i8"),
+        ("ask_ticks", "<i8"),
+        ("mark_ticks", "<i8"),
         ("buy_lots", "<i8"),
         ("sell_lots", "<i8"),
         ("high_ticks", "<i8"),
@@ -107,14 +262,19 @@ SNAPSHOT = np.dtype(
         ("profile_row_ticks", "<i8"),
         ("profile_row_count", "<i8"),
         ("open_order_count", "<i8"),
+        ("order_count", "<i8"),
+        ("next_order_id", "<u8"),
         ("position_lots", "<i8"),
         ("notional_ticklots", I128),
-        ("cash_atoms", I128),
         ("cost_atoms", I128),
+        ("cash_atoms", I128),
         ("realized_atoms", I128),
         ("unrealized_atoms", I128),
         ("fees_atoms", I128),
+        ("funding_atoms", I128),
         ("equity_atoms", I128),
+        ("optimistic_atoms", I128),
+        ("pessimistic_atoms", I128),
         ("bar", BAR),
         ("bubble", BUBBLE),
     ]
@@ -132,17 +292,20 @@ PRINT = np.dtype(
 )
 """One trade as the tape pane shows it; not a kernel record."""
 
-Records = NDArray[np.void]
+COMMAND = np.dtype([("input", "<u8"), ("ts_us", "<i8"), ("order_id", "<u8"), ("request", REQUEST)])
+"""An order as it was asked for behind an input; not a kernel record."""
 
-MAKER, TAKER = 0, 1
-RESTED, FILLED, CANCELED = 0, 1, 2
-MARKET, LIMIT = 0, 1
-PENDING, TAKING, RESTING = 0, 1, 2
+Records = NDArray[np.void]
 
 
 def i128(pair: np.void) -> int:
     """Return the exact integer of one `(lo, hi)` pair."""
     return (int(pair["hi"]) << 64) + int(pair["lo"])
+
+
+def i128_pair(value: int) -> tuple[int, int]:
+    """Return the `(lo, hi)` pair of an integer."""
+    return value & (2**64 - 1), value >> 64
 
 
 def i128_float(pairs: Records) -> NDArray[np.float64]:

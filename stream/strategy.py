@@ -6,7 +6,6 @@ session's latency. Its attributes are its state: the engine copies them when it 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -16,9 +15,11 @@ from flowtape._kernel import Kernel
 from flowtape.stream.config import SECOND_US, Decide, money_decimals
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.records import FILL, ORDER, SNAPSHOT, Records, i128
-from flowtape.stream.trades import BUY, SELL
+from flowtape.stream.orders import Orders, Request
+from flowtape.stream.records import FILL, SNAPSHOT, Records, i128
 from flowtape.stream.view import Series
+
+__all__ = ["Market", "Orders", "Request", "Strategy"]
 
 
 class Market:
@@ -65,6 +66,16 @@ class Market:
         return int(self.snapshot["last_ticks"])
 
     @property
+    def bid_ticks(self) -> int:
+        """Best bid, estimated from the prints; 0 before the first."""
+        return int(self.snapshot["bid_ticks"])
+
+    @property
+    def ask_ticks(self) -> int:
+        """Best ask, estimated from the prints; 0 before the first."""
+        return int(self.snapshot["ask_ticks"])
+
+    @property
     def delta_lots(self) -> int:
         """Volume bought minus volume sold by aggressors since the session began."""
         return int(self.snapshot["buy_lots"]) - int(self.snapshot["sell_lots"])
@@ -76,7 +87,7 @@ class Market:
 
     @property
     def equity(self) -> float:
-        """Own equity in the quote asset."""
+        """Own equity in the quote asset, in the base lane."""
         return i128(self.snapshot["equity_atoms"]) / 10.0 ** money_decimals(self.instrument)
 
     def price(self, price_ticks: int) -> float:
@@ -94,44 +105,6 @@ class Market:
     def ticks(self, price: str) -> int:
         """Return the ticks of a decimal price text; raises OffGridError."""
         return parse_decimal(price, self.instrument.price_decimals)
-
-
-class Orders:
-    """What a strategy may ask for; every method takes effect after the session's latency."""
-
-    def __init__(self, kernel: Kernel, now_us: Callable[[], int]) -> None:
-        self._kernel = kernel
-        self._now_us = now_us
-
-    def buy(self, qty_lots: int, limit_ticks: int | None = None) -> int:
-        """Place a market order, or a limit order at `limit_ticks`, and return its id.
-
-        Raises KernelError with the status that names what is wrong.
-        """
-        return self._place(BUY, qty_lots, limit_ticks)
-
-    def sell(self, qty_lots: int, limit_ticks: int | None = None) -> int:
-        """Place a market order, or a limit order at `limit_ticks`, and return its id.
-
-        Raises KernelError with the status that names what is wrong.
-        """
-        return self._place(SELL, qty_lots, limit_ticks)
-
-    def cancel(self, order_id: int) -> None:
-        """Ask to cancel; trades until the request arrives may still fill the order.
-
-        Raises KernelError UNKNOWN_ORDER when it is not open.
-        """
-        self._kernel.cancel(self._now_us(), order_id)
-
-    def open(self) -> NDArray[np.void]:
-        """Return the open orders, oldest first, records of `records.ORDER`."""
-        return self._kernel.orders().view(ORDER)
-
-    def _place(self, side: int, qty_lots: int, limit_ticks: int | None) -> int:
-        if limit_ticks is None:
-            return self._kernel.place_market(self._now_us(), side, qty_lots)
-        return self._kernel.place_limit(self._now_us(), side, qty_lots, limit_ticks)
 
 
 class Strategy(ABC):

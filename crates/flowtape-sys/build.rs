@@ -2,24 +2,16 @@
 
 use std::path::Path;
 
-const SOURCES: [&str; 9] = [
-    "account.c",
-    "codec.c",
-    "fastpath.c",
-    "kernel.c",
-    "orderflow.c",
-    "orderflow_state.c",
-    "orders.c",
-    "state.c",
-    "status.c",
-];
-
 fn main() {
     let kernel = Path::new("../../kernel");
+    let mut sources: Vec<_> = std::fs::read_dir(kernel.join("src"))
+        .expect("the kernel lies beside the crates")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .collect();
+    sources.sort();
     let mut build = cc::Build::new();
-    for source in SOURCES {
-        build.file(kernel.join("src").join(source));
-    }
+    build.files(sources);
     // Always optimised: a debug build of the crates should not crawl.
     build
         .include(kernel.join("include"))

@@ -101,7 +101,8 @@ typedef enum flow_reason {
     FLOW_NOTHING_TO_REDUCE = 11, /* reduce-only or close-position without a position */
     FLOW_INSUFFICIENT_BALANCE = 12,
     FLOW_BUDGET_SPENT = 13, /* earlier own orders used up the share of the print */
-    FLOW_OTHER_SIDE = 14    /* the lane takes from prints of its own side only */
+    FLOW_OTHER_SIDE = 14,   /* the lane takes from prints of its own side only */
+    FLOW_BY_CAPACITY = 15   /* too many orders that only other lanes still have open */
 } flow_reason;
 
 typedef enum flow_fill_model {
@@ -171,7 +172,7 @@ typedef struct flow_order_lane {
     int64_t done; /* 1: filled or ended in this lane */
 } flow_order_lane;
 
-/* An open order: one that is not done in every lane. */
+/* An order that is not done in every lane; open, as far as commands go, while the base lane is. */
 typedef struct flow_order {
     uint64_t order_id;
     uint64_t placed_input; /* the command stands after this input */
@@ -225,6 +226,9 @@ typedef struct flow_order_event {
 typedef struct flow_equity {
     uint64_t input;
     int64_t ts_us;
+    int64_t market;             /* of the fill; the first on the grid */
+    int64_t position_lots;      /* in it, base lane */
+    int64_t mark_ticks;         /* at which it is valued; 0: no price yet */
     flow_i128 equity_atoms;     /* base lane */
     flow_i128 optimistic_atoms; /* equity of the other lanes; the base lane's with one lane */
     flow_i128 pessimistic_atoms;

@@ -105,7 +105,8 @@ typedef struct flow_snapshot {
     int64_t low_ticks;
     int64_t profile_row_ticks;
     int64_t profile_row_count; /* rows from the lowest to the highest price */
-    int64_t open_order_count;  /* of all instruments */
+    int64_t open_order_count;  /* of all instruments, base lane */
+    int64_t order_count;       /* of all instruments, any lane: what flow_get_orders copies */
     uint64_t next_order_id;
     int64_t position_lots; /* in this instrument */
     flow_i128 notional_ticklots;
@@ -206,7 +207,8 @@ flow_status flow_get_account(const flow_kernel *kernel, int64_t lane, flow_accou
 flow_status flow_get_position(const flow_kernel *kernel, uint32_t market, int64_t lane,
                               flow_position *out);
 
-/* Copy the open orders, oldest first. FLOW_SMALL_BUFFER when capacity is below their number. */
+/* Copy the orders open in any lane, oldest first. FLOW_SMALL_BUFFER when capacity is below their
+ * number. */
 flow_status flow_get_orders(const flow_kernel *kernel, flow_order *out, size_t capacity,
                             size_t *count_out);
 

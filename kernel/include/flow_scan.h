@@ -3,7 +3,11 @@
  *
  * Purpose
  *   Find the next trade that matters, and add up a session. Results are exact for any values and
- *   the same on every machine; where the processor has AVX2 it is used, found out at each call.
+ *   the same on every machine.
+ *
+ * Processor
+ *   Every pass takes what the processor can do. Ask flow_cpu_here once and keep the answer: asking
+ *   takes microseconds, which is longer than a short search.
  *
  * Memory
  *   Nothing is allocated, nothing is kept. Columns need no alignment.
@@ -14,11 +18,16 @@
 #ifndef FLOW_SCAN_H
 #define FLOW_SCAN_H
 
-#include "flow_kernel.h"
+#include "flow_types.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+typedef enum flow_cpu {
+    FLOW_CPU_PORTABLE = 0, /* what every processor can */
+    FLOW_CPU_AVX2 = 1      /* only where flow_cpu_here says so */
+} flow_cpu;
 
 /* Rows whose extremes are kept together. */
 #define FLOW_SCAN_BLOCK_ROWS 512
@@ -53,27 +62,31 @@ typedef struct flow_totals {
     flow_i128 notional_ticklots; /* sum of price x quantity */
 } flow_totals;
 
+/* What this processor and operating system can do. */
+flow_cpu flow_cpu_here(void);
+
 /* The first row whose price lies outside [low_ticks, high_ticks]; count if there is none. */
-size_t flow_first_touch(const int64_t *price_ticks, size_t count, int64_t low_ticks,
+size_t flow_first_touch(flow_cpu cpu, const int64_t *price_ticks, size_t count, int64_t low_ticks,
                         int64_t high_ticks);
 
 /* The first row that touches; count if there is none. Times need not be in order. */
-size_t flow_first_touch_until(const int64_t *ts_us, const int64_t *price_ticks, size_t count,
-                              const flow_bounds *bounds);
+size_t flow_first_touch_until(flow_cpu cpu, const int64_t *ts_us, const int64_t *price_ticks,
+                              size_t count, const flow_bounds *bounds);
 
 /* How many blocks the rows lie in. */
 size_t flow_block_count(size_t offset_rows, size_t count);
 
 /* Write lowest and highest price and latest time of each block; offset_rows is 0. */
-void flow_block_extremes(const int64_t *ts_us, const int64_t *price_ticks, size_t count,
-                         int64_t *low_ticks_out, int64_t *high_ticks_out, int64_t *latest_us_out);
+void flow_block_extremes(flow_cpu cpu, const int64_t *ts_us, const int64_t *price_ticks,
+                         size_t count, int64_t *low_ticks_out, int64_t *high_ticks_out,
+                         int64_t *latest_us_out);
 
 /*
  * The first row from start on that touches; count if there is none. Reads only rows of blocks that
  * hold a touch. ts_us may be null: then there is no time bound. Extremes that do not cover their
  * rows make wrong results, never wrong memory accesses.
  */
-size_t flow_first_touch_blocks(const flow_extremes *extremes, const int64_t *ts_us,
+size_t flow_first_touch_blocks(flow_cpu cpu, const flow_extremes *extremes, const int64_t *ts_us,
                                const int64_t *price_ticks, size_t start, size_t count,
                                const flow_bounds *bounds);
 
@@ -82,8 +95,8 @@ size_t flow_first_touch_blocks(const flow_extremes *extremes, const int64_t *ts_
  * FLOW_BAD_QTY, else FLOW_BAD_SIDE; FLOW_OVERFLOW when the volume would leave 64 bits;
  * FLOW_NULL_POINTER. *out is then as it was.
  */
-flow_status flow_sums(const int64_t *ts_us, const int64_t *price_ticks, const int64_t *qty_lots,
-                      const int8_t *side, size_t count, flow_totals *out);
+flow_status flow_sums(flow_cpu cpu, const int64_t *ts_us, const int64_t *price_ticks,
+                      const int64_t *qty_lots, const int8_t *side, size_t count, flow_totals *out);
 
 #ifdef __cplusplus
 }

@@ -13,10 +13,10 @@ static void move(flow_kernel *k, market *m, int lane, int side, int64_t lots, i1
     i128 opening = flow_atoms;
     if (closed > 0) {
         const i128 closing = closed == lots ? flow_atoms : flow_atoms / lots * closed;
-        const i128 cost = closed == held ? p->cost_atoms
-                                         : money_share_down(p->cost_atoms, closed, held);
-        const i128 margin = closed == held ? p->margin_atoms
-                                           : money_share_down(p->margin_atoms, closed, held);
+        const i128 cost =
+            closed == held ? p->cost_atoms : money_share_down(p->cost_atoms, closed, held);
+        const i128 margin =
+            closed == held ? p->margin_atoms : money_share_down(p->margin_atoms, closed, held);
         p->cost_atoms -= cost;
         p->margin_atoms -= margin;
         a->realized_atoms += closing - cost;
@@ -72,7 +72,8 @@ i128 account_free(const flow_kernel *k, int lane)
 {
     const account *a = &k->core.accounts[lane];
     if (k->config.account_kind == FLOW_ACCOUNT_FREE) return account_equity(k, lane);
-    if (k->config.account_kind == FLOW_ACCOUNT_SPOT) return a->cash_atoms;
+    if (k->config.account_kind == FLOW_ACCOUNT_SPOT)
+        return a->cash_atoms - limits_cash_wanted(k, lane);
     i128 wallet = i128_of(k->config.initial_cash_atoms) + a->realized_atoms - a->fees_atoms -
                   a->funding_atoms;
     for (size_t i = 0; i < k->market_count; i++)
@@ -80,14 +81,18 @@ i128 account_free(const flow_kernel *k, int lane)
     return wallet;
 }
 
-void account_point(flow_kernel *k, int64_t ts_us)
+void account_point(flow_kernel *k, uint32_t market_index, int64_t ts_us)
 {
+    const market *m = &k->markets[market_index];
     const account *a = &k->core.accounts[FLOW_BASE];
     const i128 base = account_equity(k, FLOW_BASE);
     const bool all = k->config.lane_count == FLOW_LANES;
     k->equity.items[k->equity.tail++] = (flow_equity){
         .input = k->core.input,
         .ts_us = ts_us,
+        .market = market_index,
+        .position_lots = m->positions[FLOW_BASE].lots,
+        .mark_ticks = prices_mark(m),
         .equity_atoms = i128_pair(base),
         .optimistic_atoms = i128_pair(all ? account_equity(k, FLOW_OPTIMISTIC) : base),
         .pessimistic_atoms = i128_pair(all ? account_equity(k, FLOW_PESSIMISTIC) : base),
@@ -100,7 +105,8 @@ void account_point(flow_kernel *k, int64_t ts_us)
 /* Add the books up again from what was kept apart. */
 bool account_books_balance(const flow_kernel *k)
 {
-    FOR_LANES(k, l) {
+    FOR_LANES(k, l)
+    {
         const account *a = &k->core.accounts[l];
         i128 cash = i128_of(k->config.initial_cash_atoms) + a->realized_atoms - a->fees_atoms -
                     a->funding_atoms;

@@ -31,7 +31,7 @@ typedef struct volume {
 typedef struct market {
     flow_market config;
     orderflow flow;
-    touch touch;
+    quote quote;
     levels levels;
     int64_t mark_ticks; /* 0: never stated */
     position positions[FLOW_LANES];
@@ -68,7 +68,6 @@ struct flow_kernel {
 
     flow_order *orders; /* by id */
     size_t order_count;
-    flow_order *spare_orders;
     flow_order **picked; /* orders a print reaches */
 
     /* Derived from the orders by orders_plan: something of them is due when stream time passes. */
@@ -82,7 +81,12 @@ struct flow_kernel {
 #define FOR_LANES(kernel, lane) \
     for (int lane = (kernel)->lane_first; lane <= (kernel)->lane_last; lane++)
 
-/* Upper bounds of what an open order can put out at one input. */
+/* Orders open in the base lane are at most orders_max; those that only other lanes still have open
+ * may be as many again, and a call of flow_place needs room for as many more. */
+#define KEPT_PER_OPEN 2
+#define ROOM_PER_OPEN 3
+
+/* Upper bounds of what an order can put out at one input. */
 #define FILLS_PER_ORDER 3
 #define EVENTS_PER_ORDER 32
 
@@ -136,27 +140,30 @@ void account_close_for(flow_kernel *k, market *m, int lane, i128 flow_atoms);
 i128 account_unrealized(const flow_kernel *k, int lane);
 i128 account_equity(const flow_kernel *k, int lane);
 i128 account_free(const flow_kernel *k, int lane);
-void account_point(flow_kernel *k, int64_t ts_us);
+void account_point(flow_kernel *k, uint32_t market_index, int64_t ts_us);
 bool account_books_balance(const flow_kernel *k);
 
 /* limits.c */
+i128 limits_cash_wanted(const flow_kernel *k, int lane);
 flow_reason limits_at_arrival(flow_kernel *k, const flow_order *order);
 int64_t limits_at_fill(flow_kernel *k, const flow_order *order, int lane, int64_t price_ticks,
                        int64_t qty_lots, flow_reason *reason_out);
 
 /* margin.c */
 bool margin_liquidate(flow_kernel *k, uint32_t market_index);
-void margin_fund(flow_kernel *k, market *m, int64_t rate_ppb);
+void margin_fund(flow_kernel *k, uint32_t market_index, int64_t rate_ppb);
 
 /* links.c */
-flow_order *links_find(flow_kernel *k, uint64_t order_id);
+flow_order *links_find(const flow_kernel *k, uint64_t order_id);
 void links_end_lane(flow_kernel *k, flow_order *order, int lane, int64_t ts_us,
                     flow_order_change change, flow_reason reason, const print *trade);
 void links_end_all(flow_kernel *k, flow_order *order, int64_t ts_us, flow_order_change change,
                    flow_reason reason, const print *trade);
 void links_after_fill(flow_kernel *k, flow_order *order, int lane, int64_t ts_us, int64_t qty_lots,
                       const print *trade);
-bool links_parent_has_filled(flow_kernel *k, const flow_order *order);
+flow_order *links_find_base(const flow_kernel *k, uint64_t order_id);
+bool links_is_free(const flow_kernel *k, const flow_order *order);
+size_t links_base_count(const flow_kernel *k);
 bool order_is_open(const flow_kernel *k, const flow_order *order);
 void orders_tell(flow_kernel *k, const flow_order *order, int lane, int64_t ts_us,
                  flow_order_change change, flow_reason reason, int64_t detail, const print *trade);
@@ -164,15 +171,19 @@ void orders_tell(flow_kernel *k, const flow_order *order, int lane, int64_t ts_u
 /* orders.c */
 void orders_settle_due(flow_kernel *k, int64_t now_us);
 void orders_go_live(flow_kernel *k, flow_order *order, int64_t ts_us);
+void orders_size_to_position(flow_kernel *k, flow_order *order, int64_t ts_us);
 void orders_come_to_rest(flow_kernel *k, flow_order *order, int64_t ts_us, const print *trade);
+int64_t orders_queue_ahead(flow_kernel *k, const flow_order *order, int lane, bool untouched);
 void orders_release(flow_kernel *k);
 void orders_remove_done(flow_kernel *k);
 void orders_plan(flow_kernel *k);
 
 /* triggers.c */
+int64_t triggers_start(const market *m, flow_order *order);
 bool triggers_would_fire(const flow_kernel *k, const market *m, const flow_order *order);
 void triggers_on_print(flow_kernel *k, uint32_t market_index, const print *trade);
 void triggers_on_mark(flow_kernel *k, uint32_t market_index);
+void triggers_plan(market *m, const flow_order *order);
 
 /* matching.c */
 bool matching_concerns(const flow_kernel *k, const market *m, const print *trade);

@@ -11,13 +11,13 @@
 #define LEVELS_LEAST 16 /* broken levels before a quantile means anything */
 
 /* The newest print of each side, [0] sellers' and [1] buyers'. */
-typedef struct touch {
+typedef struct quote {
     int64_t ticks[2];     /* 0: none yet */
     int64_t stream_us[2]; /* ALWAYS_US: stale */
     int64_t last_us;      /* stream time of the newest print */
     int64_t last_ticks;   /* 0: none yet */
     int64_t last_side;
-} touch;
+} quote;
 
 /* The level now trading on each side and a sample of those that broke. */
 typedef struct levels {
@@ -27,7 +27,7 @@ typedef struct levels {
     bool sampled;
 } levels;
 
-bool levels_init(levels *l, int64_t window);
+bool levels_init(levels *l, int64_t capacity);
 void levels_free(levels *l);
 
 /* Take in rows [start, end) of a batch, whose stream times are stream_us or later. */
@@ -40,15 +40,15 @@ void levels_forget(levels *l);
  * traded there. INT64_MAX: never reached.
  */
 int64_t levels_queue(const levels *l, int side, int64_t price_ticks, int64_t touch_ticks,
-                     int64_t queue_ppm);
+                     int64_t queue_ppm, bool untouched);
 
-void touch_add(touch *t, int64_t price_ticks, int8_t side, int64_t stream_us);
-void touch_add_rows(touch *t, const flow_batch *batch, size_t start, size_t end);
-void touch_forget(touch *t);
+void quote_add(quote *t, int64_t price_ticks, int8_t side, int64_t stream_us);
+void quote_add_rows(quote *t, const flow_batch *batch, size_t start, size_t end);
+void quote_forget(quote *t);
 
 void levels_save(const levels *l, writer *w);
 bool levels_load(levels *l, reader *r);
-void touch_save(const touch *t, writer *w);
-bool touch_load(touch *t, reader *r, int64_t stream_us);
+void quote_save(const quote *t, writer *w);
+bool quote_load(quote *t, reader *r, int64_t stream_us);
 
 #endif

@@ -31,37 +31,58 @@ static i128 notional_and_fee(const flow_kernel *k, const market *m, int64_t pric
 }
 
 /* What an order will want of a spot account: cash for buys, lots for sells. */
-static i128 need_of(const flow_kernel *k, const flow_order *o)
+static i128 need_of(const flow_kernel *k, const flow_order *o, int lane)
 {
-    const int64_t lots = o->lanes[FLOW_BASE].remaining_lots;
+    const int64_t lots = o->lanes[lane].remaining_lots;
     if (o->request.side < 0) return lots;
     return notional_and_fee(k, &k->markets[o->request.market], price_of_need(k, o), lots);
 }
 
-static bool counts(const flow_order *o, const flow_order *arriving)
+/* Whose needs are added up: orders at the venue of one side, and for sells of one instrument. */
+typedef struct needs {
+    int lane;
+    int side;
+    uint32_t market;
+    const flow_order *arriving; /* counts before it stands there; or null */
+} needs;
+
+static bool counts(const needs *of, const flow_order *o)
 {
-    if (o == arriving) return true;
-    return o->stage >= FLOW_WAITING && o->request.side == arriving->request.side &&
-           o->request.parent_id == 0 && !o->lanes[FLOW_BASE].done &&
-           (arriving->request.side > 0 || o->request.market == arriving->request.market);
+    if (o == of->arriving) return true;
+    return o->stage >= FLOW_WAITING && o->request.side == of->side && o->request.parent_id == 0 &&
+           !o->lanes[of->lane].done && (of->side > 0 || o->request.market == of->market);
 }
 
-static bool spot_can_carry(flow_kernel *k, const flow_order *arriving)
+static i128 sum_of(const flow_kernel *k, const needs *of)
 {
     i128 sum = 0;
     for (size_t i = 0; i < k->order_count; i++) {
         const flow_order *o = &k->orders[i];
-        if (!counts(o, arriving)) continue;
-        const i128 need = need_of(k, o);
+        if (!counts(of, o)) continue;
+        const i128 need = need_of(k, o, of->lane);
         const flow_order *sibling = links_find(k, o->request.sibling_id);
-        const bool paired = sibling && counts(sibling, arriving);
-        const i128 other = paired ? need_of(k, sibling) : 0;
+        const bool paired = sibling && counts(of, sibling);
+        const i128 other = paired ? need_of(k, sibling, of->lane) : 0;
         /* A pair counts once, where its larger part stands. */
         if (paired && (other > need || (other == need && sibling < o))) continue;
         sum += need;
     }
-    if (arriving->request.side > 0) return sum <= k->core.accounts[FLOW_BASE].cash_atoms;
-    return sum <= k->markets[arriving->request.market].positions[FLOW_BASE].lots;
+    return sum;
+}
+
+/* Cash that the open buys of a spot account want in a lane. */
+i128 limits_cash_wanted(const flow_kernel *k, int lane)
+{
+    return sum_of(k, &(needs){.lane = lane, .side = 1});
+}
+
+static bool spot_can_carry(const flow_kernel *k, const flow_order *arriving)
+{
+    const flow_request *r = &arriving->request;
+    const needs of = {FLOW_BASE, r->side, r->market, arriving};
+    const i128 sum = sum_of(k, &of);
+    if (r->side > 0) return sum <= k->core.accounts[FLOW_BASE].cash_atoms;
+    return sum <= k->markets[r->market].positions[FLOW_BASE].lots;
 }
 
 static bool margin_can_carry(flow_kernel *k, const flow_order *o)
@@ -80,7 +101,7 @@ flow_reason limits_at_arrival(flow_kernel *k, const flow_order *o)
 {
     if (o->request.parent_id != 0) return FLOW_NO_REASON;
     if (reduces_only(o) && closable(k, o, FLOW_BASE) == 0) return FLOW_NOTHING_TO_REDUCE;
-    const bool can_carry = k->config.account_kind == FLOW_ACCOUNT_FREE     ? true
+    const bool can_carry = k->config.account_kind == FLOW_ACCOUNT_FREE   ? true
                            : k->config.account_kind == FLOW_ACCOUNT_SPOT ? spot_can_carry(k, o)
                                                                          : margin_can_carry(k, o);
     return can_carry ? FLOW_NO_REASON : FLOW_INSUFFICIENT_BALANCE;

@@ -32,7 +32,7 @@ static void liquidate(flow_kernel *k, uint32_t market_index, int lane)
         .role = FLOW_LIQUIDATED,
         .lane = (int8_t)lane,
     };
-    if (lane == FLOW_BASE) account_point(k, k->core.stream_us);
+    if (lane == FLOW_BASE) account_point(k, market_index, k->core.stream_us);
     for (size_t i = 0; i < k->order_count; i++)
         if (k->orders[i].request.market == market_index)
             links_end_lane(k, &k->orders[i], lane, k->core.stream_us, FLOW_ORDER_CANCELED,
@@ -44,7 +44,8 @@ bool margin_liquidate(flow_kernel *k, uint32_t market_index)
 {
     if (k->config.account_kind != FLOW_ACCOUNT_ISOLATED) return false;
     bool base = false;
-    FOR_LANES(k, l) {
+    FOR_LANES(k, l)
+    {
         if (!is_due(&k->markets[market_index], l)) continue;
         liquidate(k, market_index, l);
         base |= l == FLOW_BASE;
@@ -53,9 +54,11 @@ bool margin_liquidate(flow_kernel *k, uint32_t market_index)
 }
 
 /* Longs pay shorts at a positive rate; rounded up against whoever pays or receives. */
-void margin_fund(flow_kernel *k, market *m, int64_t rate_ppb)
+void margin_fund(flow_kernel *k, uint32_t market_index, int64_t rate_ppb)
 {
-    FOR_LANES(k, l) {
+    const market *m = &k->markets[market_index];
+    FOR_LANES(k, l)
+    {
         const int64_t lots = m->positions[l].lots;
         if (lots == 0) continue;
         const i128 value = money_notional(m, m->mark_ticks, lots < 0 ? -lots : lots);
@@ -63,5 +66,5 @@ void margin_fund(flow_kernel *k, market *m, int64_t rate_ppb)
         k->core.accounts[l].cash_atoms -= paid;
         k->core.accounts[l].funding_atoms += paid;
     }
-    if (m->positions[FLOW_BASE].lots != 0) account_point(k, k->core.stream_us);
+    if (m->positions[FLOW_BASE].lots != 0) account_point(k, market_index, k->core.stream_us);
 }

@@ -79,7 +79,8 @@ void money_add_volume(flow_kernel *k, i128 notional_atoms)
  */
 bool money_has_room(const flow_kernel *k, const market *m, int64_t more_lots)
 {
-    FOR_LANES(k, l) {
+    FOR_LANES(k, l)
+    {
         const account *a = &k->core.accounts[l];
         const u128 held = magnitude(m->positions[l].lots);
         i128 sum = (i128)held + more_lots;
@@ -88,8 +89,8 @@ bool money_has_room(const flow_kernel *k, const market *m, int64_t more_lots)
                 sum += max_i64(k->orders[i].request.qty_lots, 0);
         /* Positions can be closed by orders without a quantity. */
         sum += (i128)held;
-        const int bits = PRICE_BITS + bit_length(magnitude(sum)) +
-                         bit_length((u128)m->config.atoms_per_ticklot);
+        const int bits =
+            PRICE_BITS + bit_length(magnitude(sum)) + bit_length((u128)m->config.atoms_per_ticklot);
         if (bits > MONEY_BITS_MAX || bit_length(magnitude(sum)) >= 61 ||
             bit_length(magnitude(a->cash_atoms)) > MONEY_BITS_MAX ||
             bit_length(magnitude(a->realized_atoms)) > MONEY_BITS_MAX ||

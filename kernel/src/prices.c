@@ -1,13 +1,13 @@
 /* The prices an order is held against. */
 #include "internal.h"
 
-bool prices_known(const market *m) { return m->touch.last_ticks > 0; }
+bool prices_known(const market *m) { return m->quote.last_ticks > 0; }
 
 /* Half the spread of the simple model: rounded up to a whole price step, at least one. */
 static int64_t half_spread(const flow_kernel *k, const market *m)
 {
     const int64_t step = m->config.rules.price_step_ticks;
-    const i128 exact = (i128)m->touch.last_ticks * k->config.spread_ppm;
+    const i128 exact = (i128)m->quote.last_ticks * k->config.spread_ppm;
     const i128 steps = (exact + (i128)2 * FLOW_PPM * step - 1) / ((i128)2 * FLOW_PPM * step);
     return steps < 1 ? step : (int64_t)steps * step;
 }
@@ -15,7 +15,7 @@ static int64_t half_spread(const flow_kernel *k, const market *m)
 /* What an order of `side` would pay: the ask for buys, the bid for sells. 0 before any print. */
 int64_t prices_touch(const flow_kernel *k, const market *m, int side)
 {
-    const touch *t = &m->touch;
+    const quote *t = &m->quote;
     const int64_t last = t->last_ticks;
     if (last == 0) return 0;
     if (k->config.fill_model == FLOW_FILLS_SPREAD) {
@@ -33,5 +33,5 @@ int64_t prices_touch(const flow_kernel *k, const market *m, int side)
 
 int64_t prices_mark(const market *m)
 {
-    return m->mark_ticks > 0 ? m->mark_ticks : m->touch.last_ticks;
+    return m->mark_ticks > 0 ? m->mark_ticks : m->quote.last_ticks;
 }

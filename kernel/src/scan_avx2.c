@@ -101,7 +101,7 @@ AVX2 SCAN_ALWAYS_INLINE int64_t lane_min(__m256i lanes)
     int64_t values[LANES], found = INT64_MAX;
     memcpy(values, &lanes, sizeof values);
     for (size_t i = 0; i < LANES; i++)
-        found = values[i] < found ? values[i] : found;
+        found = min_i64(found, values[i]);
     return found;
 }
 
@@ -110,14 +110,14 @@ AVX2 SCAN_ALWAYS_INLINE int64_t lane_max(__m256i lanes)
     int64_t values[LANES], found = INT64_MIN;
     memcpy(values, &lanes, sizeof values);
     for (size_t i = 0; i < LANES; i++)
-        found = values[i] > found ? values[i] : found;
+        found = max_i64(found, values[i]);
     return found;
 }
 
 /*
  * Add a block of a whole number of SIDES rows, at most SUM_ROWS; false, and nothing is added, when
- * its sums might leave 64 bits or a row is no trade. Products are made of 32-bit halves modulo
- * 2^64, and the sum of them all is tested to lie below that.
+ * its sums might leave 64 bits or a quantity or side is none. Products are made of 32-bit halves
+ * modulo 2^64, and the sum of them all is tested to lie below that.
  */
 AVX2 SCAN_ALWAYS_INLINE bool add_block(scan_sums *sums, const scan_columns *columns, size_t at,
                                        size_t rows, const int64_t *ts)
@@ -154,20 +154,16 @@ AVX2 SCAN_ALWAYS_INLINE bool add_block(scan_sums *sums, const scan_columns *colu
         }
     }
     const __m256i large = _mm256_srli_epi64(qty_bits, SUM_LOTS_BITS);
-    const int64_t low_ticks = lane_min(low), high_ticks = lane_max(high);
+    const int64_t high_ticks = lane_max(high);
     if (!_mm256_testz_si256(large, large) || _mm256_movemask_epi8(good_sides) != -1) return false;
-    if (low_ticks < 1 || high_ticks > FLOW_PRICE_TICKS_MAX) return false;
     const uint64_t block_lots = lane_sum(lots) + rows;
-    if ((scan_u128)(uint64_t)high_ticks * block_lots > UINT64_MAX) return false;
-    sums->low_ticks = low_ticks < sums->low_ticks ? low_ticks : sums->low_ticks;
-    sums->high_ticks = high_ticks > sums->high_ticks ? high_ticks : sums->high_ticks;
+    if ((u128)(uint64_t)high_ticks * block_lots > UINT64_MAX) return false;
+    sums->low_ticks = min_i64(sums->low_ticks, lane_min(low));
+    sums->high_ticks = max_i64(sums->high_ticks, high_ticks);
     sums->lots += block_lots;
     sums->sell_lots += lane_sum(sold);
     sums->notional += lane_sum(direct) + (lane_sum(crossed) << 32);
-    if (ts != NULL) {
-        const int64_t latest_us = lane_max(latest);
-        sums->latest_us = latest_us > sums->latest_us ? latest_us : sums->latest_us;
-    }
+    if (ts != NULL) sums->latest_us = max_i64(sums->latest_us, lane_max(latest));
     return true;
 }
 

@@ -2,15 +2,10 @@
 #ifndef FLOW_SCAN_INTERNAL_H
 #define FLOW_SCAN_INTERNAL_H
 
-#include <stdbool.h> /* bool */
-
+#include "basics.h"
 #include "flow_scan.h"
 
-__extension__ typedef unsigned __int128 scan_u128;
-__extension__ typedef __int128 scan_i128;
-
-/* Elsewhere the library that __builtin_cpu_supports needs is not always linked. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__)
 #define SCAN_HAS_AVX2 1
 #else
 #define SCAN_HAS_AVX2 0
@@ -21,7 +16,7 @@ __extension__ typedef __int128 scan_i128;
 
 #define SCAN_ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Three views of rows to search; low and high are one column for single rows, and us may be null:
+/* Entries to search: of blocks, or of rows, whose low and high are one column. us may be null:
  * no time bound. */
 typedef struct scan_view {
     const int64_t *low;
@@ -35,9 +30,9 @@ typedef struct scan_sums {
     int64_t latest_us;
     int64_t low_ticks;
     int64_t high_ticks;
-    scan_u128 lots;
-    scan_u128 sell_lots;
-    scan_u128 notional;
+    u128 lots;
+    u128 sell_lots;
+    u128 notional;
     bool bad_qty;
     bool bad_side;
 } scan_sums;
@@ -60,13 +55,11 @@ void scan_add_portable(scan_sums *sums, const scan_columns *columns, size_t star
 flow_status scan_sums_end(const scan_sums *sums, size_t count, bool timed, flow_totals *out);
 
 #if SCAN_HAS_AVX2
-/* scan_avx2.c: the same; only where scan_avx2_here. */
+/* scan_avx2.c: the same. */
 size_t scan_find_avx2(const scan_view *view, const flow_bounds *bounds);
 void scan_extremes_avx2(const int64_t *ts_us, const int64_t *price_ticks, size_t count,
                         int64_t *low_out, int64_t *high_out, int64_t *latest_out);
 void scan_add_avx2(scan_sums *sums, const scan_columns *columns, size_t start, size_t stop);
-
-static inline bool scan_avx2_here(void) { return __builtin_cpu_supports("avx2") != 0; }
 #endif
 
 SCAN_ALWAYS_INLINE void scan_block_extremes(const int64_t *ts_us, const int64_t *price_ticks,
@@ -79,9 +72,9 @@ SCAN_ALWAYS_INLINE void scan_block_extremes(const int64_t *ts_us, const int64_t 
         const int64_t *ts = ts_us + start, *price = price_ticks + start;
         int64_t low = price[0], high = price[0], latest = ts[0];
         for (size_t i = 0; i < rows; i++) {
-            low = price[i] < low ? price[i] : low;
-            high = price[i] > high ? price[i] : high;
-            latest = ts[i] > latest ? ts[i] : latest;
+            low = min_i64(low, price[i]);
+            high = max_i64(high, price[i]);
+            latest = max_i64(latest, ts[i]);
         }
         low_out[block] = low;
         high_out[block] = high;

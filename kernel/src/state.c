@@ -1,131 +1,188 @@
 /*
  * Canonical state bytes.
  *
- * "FLOWST01", then words: semantics version, configuration, core, open orders behind their number,
- * order flow. Nothing else of the kernel is state.
+ * "FLOWST02", then words: semantics version, configuration, instruments, core, open orders behind
+ * their number, each instrument. Nothing else of the kernel is state.
  */
-#include <string.h> /* memcmp */
+#include <assert.h> /* static_assert */
+#include <string.h> /* memcmp, memcpy */
 
 #include "internal.h"
 
-static const uint8_t MAGIC[8] = {'F', 'L', 'O', 'W', 'S', 'T', '0', '1'};
+#define MAGIC 0x32305453574f4c46u /* "FLOWST02" */
 
-static void put_config(writer *w, const flow_config *c)
+static_assert(sizeof(flow_config) % 8 == 0 && sizeof(flow_order) % 8 == 0, "whole words");
+static_assert(sizeof(flow_request) == 9 * 8 + 8, "no padding");
+
+/* Records that are nothing but whole words. */
+static void put_words(writer *w, const void *record, size_t bytes)
 {
+    for (size_t at = 0; at < bytes; at += 8) {
+        uint64_t word;
+        memcpy(&word, (const uint8_t *)record + at, 8);
+        put(w, word);
+    }
+}
+
+static void get_words(reader *r, void *record, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 8) {
+        const uint64_t word = get(r);
+        memcpy((uint8_t *)record + at, &word, 8);
+    }
+}
+
+static void put_head(writer *w, const flow_kernel *k)
+{
+    put(w, MAGIC);
     put(w, FLOW_SEMANTICS_VERSION);
-    put(w, c->orders_max);
-    put_i64(w, c->decide_trades_count);
-    put_i64(w, c->decide_grid_us);
-    put_i64(w, c->decide_on_fill);
-    put_i64(w, c->equity_grid_us);
-    put_i64(w, c->latency_us);
-    put_i64(w, c->maker_fee_ppm);
-    put_i64(w, c->taker_fee_ppm);
-    put_i64(w, c->atoms_per_ticklot);
-    put_i64(w, c->fee_unit_atoms);
-    put_i128(w, i128_of(c->initial_cash_atoms));
-    orderflow_put_config(w, &c->orderflow);
+    put_words(w, &k->config, sizeof k->config);
+    put(w, k->market_count);
+    for (size_t i = 0; i < k->market_count; i++) {
+        const flow_market *m = &k->markets[i].config;
+        put_words(w, m, offsetof(flow_market, flow));
+        orderflow_put_config(w, &m->flow);
+    }
 }
 
 static void put_core(writer *w, const core *c)
 {
     put(w, c->input);
+    put(w, c->trade_count);
     put(w, c->next_order_id);
+    put(w, c->next_rank);
     put_i64(w, c->stream_us);
     put_i64(w, c->decide_next_us);
     put_i64(w, c->equity_next_us);
     put(w, c->ended);
-    put_i64(w, c->account.position_lots);
-    put_i128(w, c->account.cash_atoms);
-    put_i128(w, c->account.cost_atoms);
-    put_i128(w, c->account.realized_atoms);
-    put_i128(w, c->account.fees_atoms);
+    put(w, c->halted);
+    for (int l = 0; l < FLOW_LANES; l++) {
+        const account *a = &c->accounts[l];
+        put_i128(w, a->cash_atoms);
+        put_i128(w, a->realized_atoms);
+        put_i128(w, a->fees_atoms);
+        put_i128(w, a->funding_atoms);
+    }
+    put_i64(w, c->volume.day);
+    for (int day = 0; day < VOLUME_DAYS; day++)
+        put_i128(w, c->volume.day_atoms[day]);
 }
 
 static void get_core(reader *r, core *c)
 {
     c->input = get(r);
+    c->trade_count = get(r);
     c->next_order_id = get(r);
-    c->stream_us = get_i64(r);
+    c->next_rank = get(r);
+    c->stream_us = get_between(r, 0, FLOW_TS_US_MAX);
     c->decide_next_us = get_i64(r);
     c->equity_next_us = get_i64(r);
-    uint64_t ended = get(r);
-    r->bad |= ended > 1;
-    c->ended = ended == 1;
-    c->account.position_lots = get_i64(r);
-    c->account.cash_atoms = get_i128(r);
-    c->account.cost_atoms = get_i128(r);
-    c->account.realized_atoms = get_i128(r);
-    c->account.fees_atoms = get_i128(r);
+    c->ended = get_between(r, 0, 1) == 1;
+    c->halted = get_between(r, 0, 1) == 1;
+    for (int l = 0; l < FLOW_LANES; l++) {
+        account *a = &c->accounts[l];
+        a->cash_atoms = get_i128(r);
+        a->realized_atoms = get_i128(r);
+        a->fees_atoms = get_i128(r);
+        a->funding_atoms = get_i128(r);
+    }
+    c->volume.day = get_between(r, 0, FLOW_TS_US_MAX);
+    for (int day = 0; day < VOLUME_DAYS; day++)
+        c->volume.day_atoms[day] = get_i128(r);
 }
 
 /* What the rest of the kernel relies on for its memory and its arithmetic. */
 static bool core_is_valid(const core *c, const flow_config *config)
 {
-    int64_t lots_max = INT64_MAX / 4;
-    if (c->stream_us < 0 || c->stream_us > FLOW_TS_US_MAX || c->next_order_id < 1) return false;
-    if (c->account.position_lots > lots_max || c->account.position_lots < -lots_max) return false;
+    if (c->next_order_id < 1 || c->next_order_id >= FLOW_GROUP || c->trade_count > c->input)
+        return false;
     /* A grid's next point is set by the first input and then always lies ahead. */
     if (c->decide_next_us <= c->stream_us || c->equity_next_us <= c->stream_us) return false;
     return config->decide_grid_us > 0 || c->decide_next_us == NEVER_US;
 }
 
-static void put_order(writer *w, const flow_order *o)
+static bool is_between(int64_t value, int64_t low, int64_t high)
 {
-    put(w, o->order_id);
-    put(w, o->placed_input);
-    put_i64(w, o->price_ticks);
-    put_i64(w, o->qty_lots);
-    put_i64(w, o->remaining_lots);
-    put_i64(w, o->active_us);
-    put_i64(w, o->cancel_us);
-    put_i64(w, o->side);
-    put_i64(w, o->kind);
-    put_i64(w, o->stage);
+    return value >= low && value <= high;
 }
 
-static bool get_order(reader *r, flow_order *o, uint64_t after_id, uint64_t before_id)
+static bool order_is_valid(const flow_kernel *k, const flow_order *o, uint64_t after_id)
 {
-    *o = (flow_order){0};
-    o->order_id = get(r);
-    o->placed_input = get(r);
-    o->price_ticks = get_i64(r);
-    o->qty_lots = get_i64(r);
-    o->remaining_lots = get_i64(r);
-    o->active_us = get_i64(r);
-    o->cancel_us = get_i64(r);
-    int64_t side = get_i64(r), kind = get_i64(r), stage = get_i64(r);
-    o->side = (int8_t)side;
-    o->kind = (int8_t)kind;
-    o->stage = (int8_t)stage;
-    return !r->bad && o->order_id > after_id && o->order_id < before_id &&
-           (side == 1 || side == -1) && (kind == FLOW_MARKET || kind == FLOW_LIMIT) &&
-           stage >= FLOW_PENDING && stage <= FLOW_RESTING &&
-           (kind == FLOW_LIMIT ? price_is_valid(o->price_ticks) : o->price_ticks == 0) &&
-           o->qty_lots >= 1 && o->qty_lots <= FLOW_QTY_LOTS_MAX && o->remaining_lots >= 1 &&
-           o->remaining_lots <= o->qty_lots && o->active_us >= 0 &&
-           o->active_us <= 2 * FLOW_TS_US_MAX && o->cancel_us >= 0;
+    const flow_request *r = &o->request;
+    if (o->order_id <= after_id || o->order_id >= k->core.next_order_id ||
+        r->market >= k->market_count || (r->side != 1 && r->side != -1) ||
+        r->kind > FLOW_TRAILING_STOP || r->time_in_force > FLOW_GTD ||
+        !is_between(o->stage, FLOW_PENDING, FLOW_RESTING) ||
+        !is_between(o->active_us, 0, 2 * FLOW_TS_US_MAX) || o->cancel_us < 0 || o->amend_us < 0 ||
+        !is_between(r->price_ticks, is_limit_kind(o), FLOW_PRICE_TICKS_MAX) ||
+        !is_between(r->trigger_ticks, 0, FLOW_PRICE_TICKS_MAX) ||
+        !is_between(r->qty_lots, 0, FLOW_QTY_LOTS_MAX) ||
+        !is_between(r->trail, 0, FLOW_PRICE_TICKS_MAX) ||
+        !is_between(o->best_ticks, 0, FLOW_PRICE_TICKS_MAX) ||
+        !is_between(o->first_ticks, 0, 2 * FLOW_PRICE_TICKS_MAX) ||
+        !is_between(o->amend_qty_lots, 0, FLOW_QTY_LOTS_MAX) ||
+        !is_between(o->amend_price_ticks, 0, FLOW_PRICE_TICKS_MAX) ||
+        !is_between(o->amend_trigger_ticks, 0, FLOW_PRICE_TICKS_MAX))
+        return false;
+    for (int l = 0; l < FLOW_LANES; l++) {
+        const flow_order_lane *in = &o->lanes[l];
+        const bool used = l >= k->lane_first && l <= k->lane_last;
+        if (!is_between(in->remaining_lots, 0, INT64_MAX / 4) ||
+            !is_between(in->filled_lots, 0, INT64_MAX / 4) || in->queue_lots < 0 ||
+            !is_between(in->shown_lots, 0, in->remaining_lots) || !is_between(in->done, 0, 1) ||
+            (!used && !in->done))
+            return false;
+    }
+    return order_is_open(k, o);
+}
+
+static void put_market(writer *w, const market *m)
+{
+    put_i64(w, m->mark_ticks);
+    for (int l = 0; l < FLOW_LANES; l++) {
+        const position *p = &m->positions[l];
+        put_i64(w, p->lots);
+        put_i128(w, p->cost_atoms);
+        put_i128(w, p->margin_atoms);
+        put_i128(w, p->bought_lots);
+        put_i128(w, p->sold_lots);
+    }
+    quote_save(&m->quote, w);
+    levels_save(&m->levels, w);
+    orderflow_save(&m->flow, w);
+}
+
+static bool get_market(reader *r, market *m, const core *c)
+{
+    m->mark_ticks = get_between(r, 0, FLOW_PRICE_TICKS_MAX);
+    for (int l = 0; l < FLOW_LANES; l++) {
+        position *p = &m->positions[l];
+        p->lots = get_between(r, -INT64_MAX / 4, INT64_MAX / 4);
+        p->cost_atoms = get_i128(r);
+        p->margin_atoms = get_i128(r);
+        p->bought_lots = get_i128(r);
+        p->sold_lots = get_i128(r);
+    }
+    return quote_load(&m->quote, r, c->stream_us) && levels_load(&m->levels, r) &&
+           orderflow_load(&m->flow, r, c->stream_us) && m->flow.trade_count <= c->trade_count;
 }
 
 static void write_state(const flow_kernel *k, writer *w)
 {
-    uint64_t magic = 0;
-    for (int i = 0; i < 8; i++)
-        magic |= (uint64_t)MAGIC[i] << (8 * i);
-    put(w, magic);
-    put_config(w, &k->config);
+    put_head(w, k);
     put_core(w, &k->core);
     put(w, k->order_count);
     for (size_t i = 0; i < k->order_count; i++)
-        put_order(w, &k->orders[i]);
-    orderflow_save(&k->flow, w);
+        put_words(w, &k->orders[i], sizeof k->orders[i]);
+    for (size_t i = 0; i < k->market_count; i++)
+        put_market(w, &k->markets[i]);
 }
 
 static bool is_drained(const flow_kernel *k)
 {
-    size_t pending[5];
-    return flow_pending(k, pending) == FLOW_OK &&
-           pending[0] + pending[1] + pending[2] + pending[3] + pending[4] == 0;
+    for (size_t i = 0; i < k->market_count; i++)
+        if (!orderflow_is_drained(&k->markets[i].flow)) return false;
+    return k->fills.tail == 0 && k->order_events.tail == 0 && k->equity.tail == 0;
 }
 
 flow_status flow_state_bytes(const flow_kernel *k, size_t *bytes_out)
@@ -149,47 +206,58 @@ flow_status flow_save_state(const flow_kernel *k, uint8_t *out, size_t capacity,
     return FLOW_OK;
 }
 
-#define HEAD_BYTES_MAX 1024
+/* Whether the bytes begin as a kernel of this configuration writes them. */
+static bool head_matches(const flow_kernel *k, reader *r)
+{
+    writer counted = {NULL, 0};
+    put_head(&counted, k);
+    if (r->count < counted.at) return false;
+    uint8_t head[sizeof(flow_config) + 8 * 3 + FLOW_MARKETS_MAX * (sizeof(flow_market) + 64)];
+    writer w = {head, 0};
+    put_head(&w, k);
+    r->at = w.at;
+    return memcmp(r->bytes, head, w.at) == 0;
+}
+
+static bool read_state(flow_kernel *k, reader *r)
+{
+    if (!head_matches(k, r)) return false;
+    get_core(r, &k->core);
+    const uint64_t order_count = get(r);
+    if (r->bad || !core_is_valid(&k->core, &k->config) ||
+        order_count > (uint64_t)KEPT_PER_OPEN * k->config.orders_max)
+        return false;
+    uint64_t after_id = 0;
+    for (uint64_t i = 0; i < order_count; i++) {
+        get_words(r, &k->orders[i], sizeof k->orders[i]);
+        if (r->bad || !order_is_valid(k, &k->orders[i], after_id)) return false;
+        after_id = k->orders[i].order_id;
+    }
+    k->order_count = (size_t)order_count;
+    if (links_base_count(k) > k->config.orders_max) return false;
+    for (size_t i = 0; i < k->market_count; i++)
+        if (!get_market(r, &k->markets[i], &k->core)) return false;
+    return !r->bad && r->at == r->count;
+}
 
 flow_status flow_load_state(flow_kernel *k, const uint8_t *bytes, size_t byte_count)
 {
     RETURN_IF(!k || !bytes, FLOW_NULL_POINTER);
-    uint8_t head[HEAD_BYTES_MAX];
-    writer w = {head, 8};
-    put_config(&w, &k->config);
-    RETURN_IF(byte_count < w.at || memcmp(bytes, MAGIC, 8) != 0 ||
-                  memcmp(bytes + 8, head + 8, w.at - 8) != 0,
-              FLOW_BAD_STATE);
-
-    reader r = {bytes, w.at, byte_count, false};
-    core c = {0};
-    get_core(&r, &c);
-    uint64_t order_count = get(&r);
-    RETURN_IF(r.bad || !core_is_valid(&c, &k->config) || order_count > k->config.orders_max,
-              FLOW_BAD_STATE);
-    uint64_t after_id = 0;
-    for (uint64_t i = 0; i < order_count; i++) {
-        RETURN_IF(!get_order(&r, &k->spare_orders[i], after_id, c.next_order_id), FLOW_BAD_STATE);
-        after_id = k->spare_orders[i].order_id;
-    }
-    orderflow flow;
-    RETURN_IF(!orderflow_init(&flow, &k->config.orderflow), FLOW_NO_MEMORY);
-    if (!orderflow_load(&flow, &r, c.stream_us) || r.at != byte_count ||
-        flow.trade_count > c.input) {
-        orderflow_free(&flow);
+    flow_market configs[FLOW_MARKETS_MAX];
+    for (size_t i = 0; i < k->market_count; i++)
+        configs[i] = k->markets[i].config;
+    flow_kernel *fresh = NULL;
+    const flow_status status = flow_create(&k->config, configs, k->market_count, &fresh);
+    RETURN_IF(status != FLOW_OK, status);
+    reader r = {bytes, 0, byte_count, false};
+    if (!read_state(fresh, &r)) {
+        flow_destroy(fresh);
         return FLOW_BAD_STATE;
     }
-    orderflow_free(&k->flow);
-    k->flow = flow;
-
-    k->core = c;
-    k->order_count = (size_t)order_count;
-    flow_order *orders = k->orders;
-    k->orders = k->spare_orders;
-    k->spare_orders = orders;
-    k->fills.head = k->fills.tail = 0;
-    k->order_events.head = k->order_events.tail = 0;
-    k->equity.head = k->equity.tail = 0;
-    orders_plan(k);
+    orders_plan(fresh);
+    const flow_kernel old = *k;
+    *k = *fresh;
+    *fresh = old;
+    flow_destroy(fresh);
     return FLOW_OK;
 }

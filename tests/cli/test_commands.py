@@ -31,7 +31,9 @@ def test_import_doctor_tapes_replay_backtest_agree(imported: Run, tmp_path: Path
     assert {p.name for p in out_dir.iterdir()} == {
         "report.html", "metrics.json", "equity.csv", "fills.csv"
     }  # fmt: skip
-    assert len((out_dir / "fills.csv").read_text().splitlines()) == batch["fill_count"] + 1
+    fills = (out_dir / "fills.csv").read_text().splitlines()
+    assert sum(",base," in line for line in fills) == batch["fill_count"]
+    assert {line.split(",")[2] for line in fills[1:]} == {"optimistic", "base", "pessimistic"}
     page = (out_dir / "report.html").read_text()
     assert batch["digest"] in page
     assert "DeltaDivergence on BTCUSDT" in page

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtape.stream.errors import InputError
+from flowtape.stream.execution import OrderKind, Stage
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ports import StepUnit, TransportState
 from flowtape.stream.records import (
@@ -16,11 +17,9 @@ from flowtape.stream.records import (
     BUBBLE,
     EQUITY,
     FILL,
-    LIMIT,
     ORDER,
     PRINT,
     PROFILE_ROW,
-    RESTING,
     SNAPSHOT,
     Records,
 )
@@ -331,8 +330,9 @@ class Feeder:
         snapshot["unrealized_atoms"]["hi"] = -1 if gain < 0 else 0
         snapshot["equity_atoms"]["lo"] = int(point["equity_atoms"]["lo"]) + gain
         orders = np.zeros(1, ORDER)
-        orders["price_ticks"], orders["remaining_lots"] = int(point["mark_ticks"]) + 2500, 40
-        orders["side"], orders["kind"], orders["stage"] = -1, LIMIT, RESTING
+        orders["request"]["price_ticks"] = int(point["mark_ticks"]) + 2500
+        orders["request"]["side"], orders["request"]["kind"] = -1, OrderKind.LIMIT
+        orders["lanes"]["remaining_lots"], orders["stage"] = 40, Stage.RESTING
         view.orders = orders
 
     def _show_profile(self, number: int, stop: int, *, force: bool) -> None:

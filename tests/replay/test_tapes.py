@@ -9,7 +9,7 @@ import pytest
 
 from flowtape.replay import layout
 from flowtape.replay.part_writer import PartWriter
-from flowtape.replay.parts import Part
+from flowtape.replay.parts import BLOCK_ROWS, Part
 from flowtape.replay.schema import ColumnsDigest, PartMeta, SourceFile
 from flowtape.replay.tape_writer import add_trades
 from flowtape.replay.tapes import Tape, TapeStore
@@ -63,6 +63,22 @@ def test_segments_are_one_read_only_view_a_day(store: TapeStore) -> None:
             assert column.flags.c_contiguous
             assert not column.flags.writeable
             assert not column.flags.owndata
+
+
+def test_segments_of_a_range_are_bounded_by_their_extremes(store: TapeStore) -> None:
+    rows = three_days()
+    add_trades(store, BTC, [rows])
+    segments = store.open("BTCUSDT", int(rows.ts_us[700]), int(rows.ts_us[2300])).segments()
+    assert [len(segment) for segment in segments] == [300, 1000, 300]
+    offsets = []
+    for segment in segments:
+        assert segment.extremes is not None
+        blocks = (np.arange(len(segment)) + segment.extremes.offset) // BLOCK_ROWS
+        low, high, latest = (column[blocks] for column in segment.extremes.arrays())
+        assert np.all((low <= segment.price_ticks) & (segment.price_ticks <= high))
+        assert np.all(segment.ts_us <= latest)
+        offsets.append(segment.extremes.offset)
+    assert offsets == [700 % BLOCK_ROWS, 0, 0]
 
 
 @pytest.mark.parametrize("cached", [False, True])

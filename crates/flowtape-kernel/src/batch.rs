@@ -19,6 +19,15 @@ unsafe impl Send for Batch<'_> {}
 // SAFETY: as above; nothing in it can change.
 unsafe impl Sync for Batch<'_> {}
 
+/// What the check of columns finds out about them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Volume of all trades in lots.
+    pub total_lots: i64,
+    /// Highest instrument of a row.
+    pub market_last: i64,
+}
+
 /// Why columns are no batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadRow {
@@ -29,7 +38,8 @@ pub enum BadRow {
 }
 
 impl<'a> Batch<'a> {
-    /// Checks columns: times, prices, quantities, and sides of +1 or -1.
+    /// Checks columns: times, prices, quantities, sides of +1 or -1; without instruments all rows are
+    /// of the first.
     ///
     /// # Errors
     /// [`BadRow`] names the first row that is refused.
@@ -38,9 +48,11 @@ impl<'a> Batch<'a> {
         price_ticks: &'a [i64],
         qty_lots: &'a [i64],
         side: &'a [i8],
+        market: Option<&'a [u8]>,
     ) -> Result<Self, BadRow> {
         let count = ts_us.len();
-        if [price_ticks.len(), qty_lots.len(), side.len()] != [count; 3] {
+        let markets = market.map_or(count, <[u8]>::len);
+        if [price_ticks.len(), qty_lots.len(), side.len(), markets] != [count; 4] {
             return Err(BadRow::Lengths);
         }
         let mut raw = sys::FlowBatch {
@@ -48,8 +60,10 @@ impl<'a> Batch<'a> {
             price_ticks: price_ticks.as_ptr(),
             qty_lots: qty_lots.as_ptr(),
             side: side.as_ptr(),
+            market: market.map_or(ptr::null(), <[u8]>::as_ptr),
             count,
             total_lots: 0,
+            market_last: 0,
         };
         let mut row = 0;
         // SAFETY: the pointers are of slices of `count` elements that outlive the call.
@@ -61,7 +75,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Takes columns that passed [`Batch::new`] before, with the volume it found.
+    /// Takes columns that passed [`Batch::new`] before, with what it found.
     ///
     /// Columns that changed since make wrong results, never wrong memory accesses.
     #[must_use]
@@ -70,20 +84,24 @@ impl<'a> Batch<'a> {
         price_ticks: &'a [i64],
         qty_lots: &'a [i64],
         side: &'a [i8],
-        total_lots: i64,
+        market: Option<&'a [u8]>,
+        found: Found,
     ) -> Self {
         let count = ts_us
             .len()
             .min(price_ticks.len())
             .min(qty_lots.len())
-            .min(side.len());
+            .min(side.len())
+            .min(market.map_or(usize::MAX, <[u8]>::len));
         let raw = sys::FlowBatch {
             ts_us: ts_us.as_ptr(),
             price_ticks: price_ticks.as_ptr(),
             qty_lots: qty_lots.as_ptr(),
             side: side.as_ptr(),
+            market: market.map_or(ptr::null(), <[u8]>::as_ptr),
             count,
-            total_lots,
+            total_lots: found.total_lots,
+            market_last: found.market_last,
         };
         Self {
             raw,
@@ -91,10 +109,13 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Volume of all trades in lots.
+    /// What the check found out about the columns.
     #[must_use]
-    pub fn total_lots(&self) -> i64 {
-        self.raw.total_lots
+    pub fn found(&self) -> Found {
+        Found {
+            total_lots: self.raw.total_lots,
+            market_last: self.raw.market_last,
+        }
     }
 
     /// Number of trades.

@@ -27,26 +27,24 @@ impl Stop {
     }
 }
 
-/// Kind of an order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OrderKind {
-    /// Takes what prints offer until it is filled.
-    Market,
-    /// Trades at its price or better.
-    Limit,
-}
-
-/// What the kernel put out since it was last taken.
+/// What the kernel put out about one instrument since it was last taken.
 ///
 /// Of bubbles the oldest may be gone, everything else is kept.
 #[derive(Debug, Default)]
-pub struct Outputs {
+pub struct MarketOutputs {
     /// Closed bars.
     pub bars: Vec<sys::FlowBar>,
     /// Closed bubbles; at least the newest `bubbles_kept`.
     pub bubbles: Vec<sys::FlowBubble>,
     /// Bubbles closed, kept or not.
     pub bubble_count: u64,
+}
+
+/// What the kernel put out since it was last taken.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// By instrument.
+    pub markets: Vec<MarketOutputs>,
     /// Fills of own orders.
     pub fills: Vec<sys::FlowFill>,
     /// Changes of own orders.
@@ -59,11 +57,24 @@ impl Outputs {
     /// Whether everything was taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bars.is_empty()
-            && self.bubbles.is_empty()
-            && self.fills.is_empty()
+        !self.are_waiting() && self.markets.iter().all(|market| market.bubbles.is_empty())
+    }
+
+    /// Whether there is anything but bubbles.
+    #[must_use]
+    pub fn are_waiting(&self) -> bool {
+        !(self.fills.is_empty()
             && self.order_events.is_empty()
             && self.equity.is_empty()
+            && self.markets.iter().all(|market| market.bars.is_empty()))
+    }
+
+    fn of(market_count: usize) -> Self {
+        let mut outputs = Self::default();
+        outputs
+            .markets
+            .resize_with(market_count, MarketOutputs::default);
+        outputs
     }
 }
 
@@ -78,21 +89,26 @@ pub struct Kernel {
 // SAFETY: the handle is owned by this value alone and the C code has no thread-local state.
 unsafe impl Send for Kernel {}
 
-type Take<T> = unsafe extern "C" fn(*mut sys::FlowKernel, *mut T, usize, *mut usize) -> c_int;
-
 impl Kernel {
-    /// Makes a kernel that keeps the newest `bubbles_kept` bubbles between two takes.
+    /// Makes a kernel for some instruments that keeps the newest `bubbles_kept` bubbles of each
+    /// between two takes.
     ///
     /// # Errors
     /// `BAD_CONFIG` or `NO_MEMORY`.
-    pub fn new(config: &sys::FlowConfig, bubbles_kept: usize) -> Result<Self> {
+    pub fn new(
+        config: &sys::FlowConfig,
+        markets: &[sys::FlowMarket],
+        bubbles_kept: usize,
+    ) -> Result<Self> {
         let mut handle = ptr::null_mut();
-        // SAFETY: both pointers are valid for the call.
-        Error::check(unsafe { sys::flow_create(config, &raw mut handle) })?;
+        // SAFETY: all pointers are valid for the call.
+        Error::check(unsafe {
+            sys::flow_create(config, markets.as_ptr(), markets.len(), &raw mut handle)
+        })?;
         let handle = NonNull::new(handle).unwrap_or_else(|| unreachable!("created without handle"));
         Ok(Self {
             handle,
-            outputs: Outputs::default(),
+            outputs: Outputs::of(markets.len()),
             bubbles_kept,
         })
     }
@@ -133,18 +149,44 @@ impl Kernel {
         Ok(Stop::of(stop))
     }
 
-    /// States that trades are missing here.
+    /// States that trades of an instrument are missing here.
     ///
     /// # Errors
-    /// `ENDED`.
-    pub fn gap(&mut self) -> Result<()> {
+    /// `BAD_MARKET`, `ENDED`.
+    pub fn gap(&mut self, market: u32) -> Result<()> {
         // SAFETY: the handle is live.
-        Error::check(unsafe { sys::flow_gap(self.handle.as_ptr()) })?;
+        Error::check(unsafe { sys::flow_gap(self.handle.as_ptr(), market) })?;
         self.drain();
         Ok(())
     }
 
-    /// Ends the stream: the open bar and bubble close.
+    /// States a mark price.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`, `BAD_PRICE`, `BAD_TIME`, `TIME_REVERSED`, `ENDED`.
+    pub fn mark(&mut self, market: u32, ts_us: i64, mark_ticks: i64) -> Result<Stop> {
+        let mut stop = 0;
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_mark(handle, market, ts_us, mark_ticks, &raw mut stop) })?;
+        self.drain();
+        Ok(Stop::of(stop))
+    }
+
+    /// States a funding rate: longs pay shorts.
+    ///
+    /// # Errors
+    /// As [`Kernel::mark`], and `NO_MARK`.
+    pub fn funding(&mut self, market: u32, ts_us: i64, rate_ppb: i64) -> Result<Stop> {
+        let mut stop = 0;
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_funding(handle, market, ts_us, rate_ppb, &raw mut stop) })?;
+        self.drain();
+        Ok(Stop::of(stop))
+    }
+
+    /// Ends the stream: the open bars and bubbles close.
     ///
     /// # Errors
     /// `ENDED`.
@@ -155,37 +197,25 @@ impl Kernel {
         Ok(())
     }
 
-    /// Places an order and returns its id; `price_ticks` is 0 for market orders.
+    /// Places orders, all or none, and returns their ids.
     ///
     /// # Errors
-    /// The status that names what is wrong with the order.
-    pub fn place(
-        &mut self,
-        ts_us: i64,
-        kind: OrderKind,
-        side: i8,
-        qty_lots: i64,
-        price_ticks: i64,
-    ) -> Result<u64> {
-        let kind = match kind {
-            OrderKind::Market => 0,
-            OrderKind::Limit => 1,
-        };
-        let mut id = 0;
+    /// The status that names what is wrong with the first one refused.
+    pub fn place(&mut self, ts_us: i64, requests: &[sys::FlowRequest]) -> Result<Vec<u64>> {
+        let mut ids = vec![0; requests.len()];
         let handle = self.handle.as_ptr();
-        // SAFETY: the handle is live.
+        // SAFETY: the handle is live, both arrays have as many entries as stated.
         Error::check(unsafe {
             sys::flow_place(
                 handle,
                 ts_us,
-                kind,
-                side,
-                qty_lots,
-                price_ticks,
-                &raw mut id,
+                requests.as_ptr(),
+                requests.len(),
+                ids.as_mut_ptr(),
             )
         })?;
-        Ok(id)
+        self.drain();
+        Ok(ids)
     }
 
     /// Asks to cancel an open order.
@@ -194,7 +224,50 @@ impl Kernel {
     /// `UNKNOWN_ORDER`, `BAD_TIME`, `TIME_REVERSED`, `ENDED`.
     pub fn cancel(&mut self, ts_us: i64, order_id: u64) -> Result<()> {
         // SAFETY: the handle is live.
-        Error::check(unsafe { sys::flow_cancel(self.handle.as_ptr(), ts_us, order_id) })
+        Error::check(unsafe { sys::flow_cancel(self.handle.as_ptr(), ts_us, order_id) })?;
+        self.drain();
+        Ok(())
+    }
+
+    /// Asks to cancel all orders of an instrument, or of all with -1; returns how many.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`, `BAD_TIME`, `TIME_REVERSED`, `ENDED`.
+    pub fn cancel_all(&mut self, ts_us: i64, market: i64) -> Result<usize> {
+        let mut count = 0;
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_cancel_all(handle, ts_us, market, &raw mut count) })?;
+        self.drain();
+        Ok(count)
+    }
+
+    /// Asks to change quantity, price and trigger of an order; 0 leaves one as it is.
+    ///
+    /// # Errors
+    /// The status that names what is wrong.
+    pub fn amend(
+        &mut self,
+        ts_us: i64,
+        order_id: u64,
+        qty_lots: i64,
+        price_ticks: i64,
+        trigger_ticks: i64,
+    ) -> Result<()> {
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe {
+            sys::flow_amend(
+                handle,
+                ts_us,
+                order_id,
+                qty_lots,
+                price_ticks,
+                trigger_ticks,
+            )
+        })?;
+        self.drain();
+        Ok(())
     }
 
     /// What was put out since the last take; the caller empties it.
@@ -202,22 +275,49 @@ impl Kernel {
         &mut self.outputs
     }
 
-    /// Copy of the state for people to look at.
-    #[must_use]
-    pub fn snapshot(&self) -> sys::FlowSnapshot {
+    /// Copy of the state of an instrument for people to look at.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`.
+    pub fn snapshot(&self, market: u32) -> Result<sys::FlowSnapshot> {
         let mut out = sys::FlowSnapshot::default();
-        // SAFETY: the handle is live; the call fails for null pointers only.
-        unsafe { sys::flow_get_snapshot(self.handle.as_ptr(), &raw mut out) };
-        out
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_get_snapshot(handle, market, &raw mut out) })?;
+        Ok(out)
     }
 
-    /// Open orders, oldest first.
+    /// A lane's account.
+    ///
+    /// # Errors
+    /// `BAD_ORDER` for a lane that is none.
+    pub fn account(&self, lane: i64) -> Result<sys::FlowAccount> {
+        let mut out = sys::FlowAccount::default();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_get_account(self.handle.as_ptr(), lane, &raw mut out) })?;
+        Ok(out)
+    }
+
+    /// A lane's position in an instrument.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`, `BAD_ORDER` for a lane that is none.
+    pub fn position(&self, market: u32, lane: i64) -> Result<sys::FlowPosition> {
+        let mut out = sys::FlowPosition::default();
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_get_position(handle, market, lane, &raw mut out) })?;
+        Ok(out)
+    }
+
+    /// Orders open in any lane, oldest first.
     #[must_use]
     pub fn orders(&self) -> Vec<sys::FlowOrder> {
-        let count = usize::try_from(self.snapshot().open_order_count).unwrap_or(0);
+        let open = self.snapshot(0).map_or(0, |snap| snap.order_count);
+        let count = usize::try_from(open).unwrap_or(0);
         let mut out = vec![sys::FlowOrder::default(); count];
         let mut copied = 0;
-        // SAFETY: the buffer has room for every open order.
+        // SAFETY: the buffer has room for every order.
         unsafe {
             sys::flow_get_orders(
                 self.handle.as_ptr(),
@@ -230,21 +330,20 @@ impl Kernel {
     }
 
     /// Volume by price from low to high.
-    #[must_use]
-    pub fn profile(&self) -> Vec<sys::FlowProfileRow> {
-        let count = usize::try_from(self.snapshot().profile_row_count).unwrap_or(0);
+    ///
+    /// # Errors
+    /// `BAD_MARKET`.
+    pub fn profile(&self, market: u32) -> Result<Vec<sys::FlowProfileRow>> {
+        let rows = self.snapshot(market)?.profile_row_count;
+        let count = usize::try_from(rows).unwrap_or(0);
         let mut out = vec![sys::FlowProfileRow::default(); count];
         let mut copied = 0;
+        let handle = self.handle.as_ptr();
         // SAFETY: the buffer has room for every row.
-        unsafe {
-            sys::flow_get_profile(
-                self.handle.as_ptr(),
-                out.as_mut_ptr(),
-                count,
-                &raw mut copied,
-            )
-        };
-        out
+        Error::check(unsafe {
+            sys::flow_get_profile(handle, market, out.as_mut_ptr(), count, &raw mut copied)
+        })?;
+        Ok(out)
     }
 
     /// Canonical bytes of the state.
@@ -275,57 +374,67 @@ impl Kernel {
         Error::check(unsafe {
             sys::flow_load_state(self.handle.as_ptr(), bytes.as_ptr(), bytes.len())
         })?;
-        self.outputs = Outputs::default();
+        self.outputs = Outputs::of(self.outputs.markets.len());
         Ok(())
     }
 
     fn drain(&mut self) {
-        let mut pending = [0; 5];
-        // SAFETY: the handle is live and the array has the five entries the call writes.
-        unsafe { sys::flow_pending(self.handle.as_ptr(), pending.as_mut_ptr()) };
-        let handle = self.handle;
-        let out = &mut self.outputs;
-        take(handle, &mut out.bars, pending[0], sys::flow_take_bars);
-        if out.bubbles.len() >= 2 * self.bubbles_kept + pending[1] {
-            let old = out.bubbles.len() - self.bubbles_kept;
-            out.bubbles.copy_within(old.., 0);
-            out.bubbles.truncate(self.bubbles_kept);
+        let handle = self.handle.as_ptr();
+        for (market, out) in (0..).zip(&mut self.outputs.markets) {
+            // SAFETY: the handle is live; the buffer has room for as many records as stated.
+            take(&mut out.bars, |to, room, count| unsafe {
+                sys::flow_take_bars(handle, market, to, room, count)
+            });
+            if out.bubbles.len() >= 2 * self.bubbles_kept + BUBBLES_SPARE {
+                let old = out.bubbles.len() - self.bubbles_kept;
+                out.bubbles.copy_within(old.., 0);
+                out.bubbles.truncate(self.bubbles_kept);
+            }
+            // SAFETY: as above.
+            out.bubble_count += take(&mut out.bubbles, |to, room, count| unsafe {
+                sys::flow_take_bubbles(handle, market, to, room, count)
+            });
         }
-        take(handle, &mut out.bubbles, pending[1], sys::flow_take_bubbles);
-        out.bubble_count += pending[1] as u64;
-        take(handle, &mut out.fills, pending[2], sys::flow_take_fills);
-        take(
-            handle,
-            &mut out.order_events,
-            pending[3],
-            sys::flow_take_order_events,
-        );
-        take(handle, &mut out.equity, pending[4], sys::flow_take_equity);
+        let out = &mut self.outputs;
+        // SAFETY: as above.
+        take(&mut out.fills, |to, room, count| unsafe {
+            sys::flow_take_fills(handle, to, room, count)
+        });
+        // SAFETY: as above.
+        take(&mut out.order_events, |to, room, count| unsafe {
+            sys::flow_take_order_events(handle, to, room, count)
+        });
+        // SAFETY: as above.
+        take(&mut out.equity, |to, room, count| unsafe {
+            sys::flow_take_equity(handle, to, room, count)
+        });
     }
 }
 
+/// Bubbles that may pile up beyond those to keep before the old ones are dropped.
+const BUBBLES_SPARE: usize = 4096;
+
+/// Records asked for at a time.
+const TAKEN_AT_ONCE: usize = 512;
+
+/// Appends all that an outbox holds; returns how many records that were.
 fn take<T: Copy + Default>(
-    handle: NonNull<sys::FlowKernel>,
     out: &mut Vec<T>,
-    pending: usize,
-    call: Take<T>,
-) {
-    if pending == 0 {
-        return;
-    }
-    let at = out.len();
-    out.reserve(pending);
-    let mut count = 0;
-    // SAFETY: there is room for `pending` records behind the `at` present ones, and the call says
-    // how many of them it has written.
-    unsafe {
-        call(
-            handle.as_ptr(),
-            out.as_mut_ptr().add(at),
-            pending,
-            &raw mut count,
-        );
-        out.set_len(at + count);
+    call: impl Fn(*mut T, usize, *mut usize) -> c_int,
+) -> u64 {
+    let before = out.len();
+    loop {
+        let (at, mut count) = (out.len(), 0);
+        out.reserve(TAKEN_AT_ONCE);
+        // SAFETY: there is room for the records behind those present, and the call says how many
+        // of them it has written.
+        unsafe {
+            call(out.as_mut_ptr().add(at), TAKEN_AT_ONCE, &raw mut count);
+            out.set_len(at + count);
+        }
+        if count < TAKEN_AT_ONCE {
+            return (out.len() - before) as u64;
+        }
     }
 }
 

@@ -7,11 +7,12 @@ pub mod archive_text;
 mod batch;
 mod error;
 mod kernel;
+pub mod scan;
 
-pub use batch::{BadRow, Batch};
+pub use batch::{BadRow, Batch, Found};
 pub use error::{Error, Result, status_names};
 pub use flowtape_sys as sys;
-pub use kernel::{Kernel, OrderKind, Outputs, Stop};
+pub use kernel::{Kernel, MarketOutputs, Outputs, Stop};
 
 /// Exact integer of a pair of words.
 #[must_use]

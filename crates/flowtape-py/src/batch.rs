@@ -1,6 +1,6 @@
 //! Checked columns.
 
-use flowtape_kernel::BadRow;
+use flowtape_kernel::{BadRow, Found};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -16,13 +16,15 @@ pub struct Batch {
     price_ticks: Column<i64>,
     qty_lots: Column<i64>,
     side: Column<i8>,
-    total_lots: i64,
+    market: Option<Column<u8>>,
+    found: Found,
     count: usize,
 }
 
 #[pymethods]
 impl Batch {
     #[new]
+    #[pyo3(signature = (ts_us, price_ticks, qty_lots, side, market=None))]
     #[allow(clippy::needless_pass_by_value)]
     fn new(
         py: Python<'_>,
@@ -30,13 +32,16 @@ impl Batch {
         price_ticks: PyReadonlyArray1<'_, i64>,
         qty_lots: PyReadonlyArray1<'_, i64>,
         side: PyReadonlyArray1<'_, i8>,
+        market: Option<PyReadonlyArray1<'_, u8>>,
     ) -> PyResult<Self> {
         let (ts, price) = (ts_us.as_slice()?, price_ticks.as_slice()?);
         let (qty, sides) = (qty_lots.as_slice()?, side.as_slice()?);
+        let markets = market.as_ref().map(|m| m.as_slice()).transpose()?;
         let checked = py.detach(|| {
-            flowtape_kernel::Batch::new(ts, price, qty, sides).map(|b| (b.total_lots(), b.len()))
+            flowtape_kernel::Batch::new(ts, price, qty, sides, markets)
+                .map(|b| (b.found(), b.len()))
         });
-        let (total_lots, count) = checked.map_err(|bad| match bad {
+        let (found, count) = checked.map_err(|bad| match bad {
             BadRow::Lengths => PyValueError::new_err(format!(
                 "columns must be equally long, were {}, {}, {}, {}",
                 ts.len(),
@@ -61,7 +66,8 @@ impl Batch {
             price_ticks: price_ticks.owned(),
             qty_lots: qty_lots.owned(),
             side: side.owned(),
-            total_lots,
+            market: market.map(|m| m.owned()),
+            found,
             count,
         })
     }
@@ -92,12 +98,15 @@ impl Batch {
         let price = self.price_ticks.bind(py).try_readonly()?;
         let qty = self.qty_lots.bind(py).try_readonly()?;
         let side = self.side.bind(py).try_readonly()?;
+        let market = self.market.as_ref().map(|m| m.bind(py).try_readonly());
+        let market = market.transpose()?;
         let batch = flowtape_kernel::Batch::checked_before(
             ts.as_slice()?,
             price.as_slice()?,
             qty.as_slice()?,
             side.as_slice()?,
-            self.total_lots,
+            market.as_ref().map(|m| m.as_slice()).transpose()?,
+            self.found,
         );
         Ok(f(&batch))
     }

@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use flowtape_kernel::{OrderKind, Stop, i128_pair, sys};
-use numpy::PyArray1;
-use pyo3::exceptions::PyValueError;
+use flowtape_kernel::{MarketOutputs, Stop, sys};
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -14,7 +14,7 @@ use crate::layout::Record;
 
 type Bytes<'py> = Bound<'py, PyArray1<u8>>;
 
-/// A deterministic engine for one instrument; see `kernel/include/flow_kernel.h`.
+/// A deterministic engine for one account; see `kernel/include/flow_kernel.h`.
 #[pyclass(frozen, module = "flowtape._kernel")]
 pub struct Kernel {
     inner: Mutex<flowtape_kernel::Kernel>,
@@ -28,66 +28,20 @@ impl Kernel {
 
 #[pymethods]
 impl Kernel {
+    /// `config` and `markets` are the bytes of `records.CONFIG` and `records.MARKET`.
     #[new]
-    #[pyo3(signature = (
-        *,
-        bar_us,
-        bubble_window_us,
-        bubble_band_ticks,
-        profile_rows_max,
-        decide_trades_count,
-        decide_grid_us,
-        decide_on_fill,
-        equity_grid_us,
-        latency_us,
-        maker_fee_ppm,
-        taker_fee_ppm,
-        atoms_per_ticklot,
-        fee_unit_atoms,
-        initial_cash_atoms,
-        orders_max,
-        bubbles_kept,
-    ))]
-    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
+    #[allow(clippy::needless_pass_by_value)]
     fn new(
-        bar_us: i64,
-        bubble_window_us: i64,
-        bubble_band_ticks: i64,
-        profile_rows_max: i64,
-        decide_trades_count: i64,
-        decide_grid_us: i64,
-        decide_on_fill: bool,
-        equity_grid_us: i64,
-        latency_us: i64,
-        maker_fee_ppm: i64,
-        taker_fee_ppm: i64,
-        atoms_per_ticklot: i64,
-        fee_unit_atoms: i64,
-        initial_cash_atoms: i128,
-        orders_max: u32,
+        config: PyReadonlyArray1<'_, u8>,
+        markets: PyReadonlyArray1<'_, u8>,
         bubbles_kept: usize,
     ) -> PyResult<Self> {
-        let config = sys::FlowConfig {
-            abi_version: sys::FLOW_ABI_VERSION,
-            orders_max,
-            decide_trades_count,
-            decide_grid_us,
-            decide_on_fill: i64::from(decide_on_fill),
-            equity_grid_us,
-            latency_us,
-            maker_fee_ppm,
-            taker_fee_ppm,
-            atoms_per_ticklot,
-            fee_unit_atoms,
-            initial_cash_atoms: i128_pair(initial_cash_atoms),
-            orderflow: sys::FlowOrderflowConfig {
-                bar_us,
-                bubble_window_us,
-                bubble_band_ticks,
-                profile_rows_max,
-            },
+        let configs: Vec<sys::FlowConfig> = records_of(&config, "CONFIG")?;
+        let [config] = configs[..] else {
+            return Err(PyValueError::new_err("one record of CONFIG is wanted"));
         };
-        let inner = flowtape_kernel::Kernel::new(&config, bubbles_kept).map_err(raise)?;
+        let markets: Vec<sys::FlowMarket> = records_of(&markets, "MARKET")?;
+        let inner = flowtape_kernel::Kernel::new(&config, &markets, bubbles_kept).map_err(raise)?;
         Ok(Self {
             inner: Mutex::new(inner),
         })
@@ -105,39 +59,73 @@ impl Kernel {
         Ok(self.lock().clock(ts_us).map_err(raise)? == Stop::Decision)
     }
 
-    fn gap(&self) -> PyResult<()> {
-        self.lock().gap().map_err(raise)
+    #[pyo3(signature = (market=0))]
+    fn gap(&self, market: u32) -> PyResult<()> {
+        self.lock().gap(market).map_err(raise)
+    }
+
+    fn mark(&self, market: u32, ts_us: i64, mark_ticks: i64) -> PyResult<bool> {
+        let stop = self.lock().mark(market, ts_us, mark_ticks).map_err(raise)?;
+        Ok(stop == Stop::Decision)
+    }
+
+    fn funding(&self, market: u32, ts_us: i64, rate_ppb: i64) -> PyResult<bool> {
+        let stop = self.lock().funding(market, ts_us, rate_ppb);
+        Ok(stop.map_err(raise)? == Stop::Decision)
     }
 
     fn end(&self) -> PyResult<()> {
         self.lock().end().map_err(raise)
     }
 
-    fn place_market(&self, ts_us: i64, side: i8, qty_lots: i64) -> PyResult<u64> {
-        self.lock()
-            .place(ts_us, OrderKind::Market, side, qty_lots, 0)
-            .map_err(raise)
-    }
-
-    fn place_limit(&self, ts_us: i64, side: i8, qty_lots: i64, price_ticks: i64) -> PyResult<u64> {
-        self.lock()
-            .place(ts_us, OrderKind::Limit, side, qty_lots, price_ticks)
-            .map_err(raise)
+    /// Places the orders of bytes of `records.REQUEST`, all or none, and returns their ids.
+    #[allow(clippy::needless_pass_by_value)]
+    fn place(&self, ts_us: i64, requests: PyReadonlyArray1<'_, u8>) -> PyResult<Vec<u64>> {
+        let requests: Vec<sys::FlowRequest> = records_of(&requests, "REQUEST")?;
+        self.lock().place(ts_us, &requests).map_err(raise)
     }
 
     fn cancel(&self, ts_us: i64, order_id: u64) -> PyResult<()> {
         self.lock().cancel(ts_us, order_id).map_err(raise)
     }
 
-    fn take_bars<'py>(&self, py: Python<'py>) -> Bytes<'py> {
-        hand_over(py, &mut self.lock().outputs().bars)
+    fn cancel_all(&self, ts_us: i64, market: i64) -> PyResult<usize> {
+        self.lock().cancel_all(ts_us, market).map_err(raise)
+    }
+
+    #[pyo3(signature = (ts_us, order_id, qty_lots=0, price_ticks=0, trigger_ticks=0))]
+    fn amend(
+        &self,
+        ts_us: i64,
+        order_id: u64,
+        qty_lots: i64,
+        price_ticks: i64,
+        trigger_ticks: i64,
+    ) -> PyResult<()> {
+        let mut kernel = self.lock();
+        kernel
+            .amend(ts_us, order_id, qty_lots, price_ticks, trigger_ticks)
+            .map_err(raise)
+    }
+
+    /// Whether bars, fills, order events or points of the account wait to be taken.
+    fn has_outputs(&self) -> bool {
+        self.lock().outputs().are_waiting()
+    }
+
+    #[pyo3(signature = (market=0))]
+    fn take_bars<'py>(&self, py: Python<'py>, market: usize) -> PyResult<Bytes<'py>> {
+        let mut kernel = self.lock();
+        Ok(hand_over(py, &mut outputs_of(&mut kernel, market)?.bars))
     }
 
     /// The kept bubbles and how many were closed since the last take.
-    fn take_bubbles<'py>(&self, py: Python<'py>) -> (Bytes<'py>, u64) {
+    #[pyo3(signature = (market=0))]
+    fn take_bubbles<'py>(&self, py: Python<'py>, market: usize) -> PyResult<(Bytes<'py>, u64)> {
         let mut kernel = self.lock();
-        let count = std::mem::take(&mut kernel.outputs().bubble_count);
-        (hand_over(py, &mut kernel.outputs().bubbles), count)
+        let outputs = outputs_of(&mut kernel, market)?;
+        let count = std::mem::take(&mut outputs.bubble_count);
+        Ok((hand_over(py, &mut outputs.bubbles), count))
     }
 
     fn take_fills<'py>(&self, py: Python<'py>) -> Bytes<'py> {
@@ -152,16 +140,32 @@ impl Kernel {
         hand_over(py, &mut self.lock().outputs().equity)
     }
 
-    fn snapshot<'py>(&self, py: Python<'py>) -> Bytes<'py> {
-        PyArray1::from_slice(py, Record::bytes_of(&[self.lock().snapshot()]))
+    #[pyo3(signature = (market=0))]
+    fn snapshot<'py>(&self, py: Python<'py>, market: u32) -> PyResult<Bytes<'py>> {
+        let snapshot = self.lock().snapshot(market).map_err(raise)?;
+        Ok(PyArray1::from_slice(py, Record::bytes_of(&[snapshot])))
+    }
+
+    #[pyo3(signature = (lane=1))]
+    fn account<'py>(&self, py: Python<'py>, lane: i64) -> PyResult<Bytes<'py>> {
+        let account = self.lock().account(lane).map_err(raise)?;
+        Ok(PyArray1::from_slice(py, Record::bytes_of(&[account])))
+    }
+
+    #[pyo3(signature = (market=0, lane=1))]
+    fn position<'py>(&self, py: Python<'py>, market: u32, lane: i64) -> PyResult<Bytes<'py>> {
+        let position = self.lock().position(market, lane).map_err(raise)?;
+        Ok(PyArray1::from_slice(py, Record::bytes_of(&[position])))
     }
 
     fn orders<'py>(&self, py: Python<'py>) -> Bytes<'py> {
         PyArray1::from_slice(py, Record::bytes_of(&self.lock().orders()))
     }
 
-    fn profile<'py>(&self, py: Python<'py>) -> Bytes<'py> {
-        PyArray1::from_slice(py, Record::bytes_of(&self.lock().profile()))
+    #[pyo3(signature = (market=0))]
+    fn profile<'py>(&self, py: Python<'py>, market: u32) -> PyResult<Bytes<'py>> {
+        let rows = self.lock().profile(market).map_err(raise)?;
+        Ok(PyArray1::from_slice(py, Record::bytes_of(&rows)))
     }
 
     fn save_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
@@ -177,6 +181,18 @@ impl Kernel {
     fn load_state(&self, state: &[u8]) -> PyResult<()> {
         self.lock().load_state(state).map_err(raise)
     }
+}
+
+fn records_of<T: Record>(bytes: &PyReadonlyArray1<'_, u8>, name: &str) -> PyResult<Vec<T>> {
+    T::of_bytes(bytes.as_slice()?)
+        .ok_or_else(|| PyValueError::new_err(format!("the bytes are no records of {name}")))
+}
+
+fn outputs_of(kernel: &mut flowtape_kernel::Kernel, market: usize) -> PyResult<&mut MarketOutputs> {
+    let markets = &mut kernel.outputs().markets;
+    markets
+        .get_mut(market)
+        .ok_or_else(|| PyIndexError::new_err("no instrument has this number"))
 }
 
 fn hand_over<'py, T: Record>(py: Python<'py>, records: &mut Vec<T>) -> Bytes<'py> {

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 /// A kernel record: plain numbers without padding.
 ///
 /// # Safety
-/// Every byte of every value must be initialised.
+/// Every byte of every value must be initialised, and any bytes must make a value.
 pub unsafe trait Record: Copy {
     /// The memory of records.
     fn bytes_of(records: &[Self]) -> &[u8]
@@ -18,6 +18,20 @@ pub unsafe trait Record: Copy {
     {
         // SAFETY: the implementor promises that there are no uninitialised bytes.
         unsafe { std::slice::from_raw_parts(records.as_ptr().cast(), size_of_val(records)) }
+    }
+
+    /// The records that bytes are, or nothing if they are no whole number of them.
+    fn of_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
+        if !bytes.len().is_multiple_of(size_of::<Self>()) {
+            return None;
+        }
+        let records = bytes.chunks_exact(size_of::<Self>());
+        // SAFETY: each chunk has the size of a record and any bytes make one.
+        Some(
+            records
+                .map(|chunk| unsafe { chunk.as_ptr().cast::<Self>().read_unaligned() })
+                .collect(),
+        )
     }
 }
 
@@ -43,35 +57,22 @@ macro_rules! records {
 }
 
 records! {
-    "BAR" => FlowBar {
-        ts_us: 8, open_ticks: 8, high_ticks: 8, low_ticks: 8, close_ticks: 8, buy_lots: 8,
-        sell_lots: 8, trade_count: 8, notional_ticklots: 16,
-    },
-    "BUBBLE" => FlowBubble {
-        input: 8, ts_us: 8, last_ts_us: 8, first_ticks: 8, last_ticks: 8, qty_lots: 8,
-        offset_ticklots: 8, trade_count: 4, side: 1, reserved: 3,
-    },
-    "FILL" => FlowFill {
-        input: 8, ts_us: 8, order_id: 8, price_ticks: 8, qty_lots: 8, remaining_lots: 8,
-        fee_atoms: 16, side: 1, role: 1, reserved: 6,
-    },
-    "ORDER_EVENT" => FlowOrderEvent {
-        input: 8, ts_us: 8, order_id: 8, remaining_lots: 8, change: 8,
-    },
-    "EQUITY" => FlowEquity {
-        input: 8, ts_us: 8, position_lots: 8, mark_ticks: 8, equity_atoms: 16,
-        realized_atoms: 16, fees_atoms: 16,
-    },
-    "ORDER" => FlowOrder {
-        order_id: 8, placed_input: 8, price_ticks: 8, qty_lots: 8, remaining_lots: 8,
-        active_us: 8, cancel_us: 8, side: 1, kind: 1, stage: 1, reserved: 5,
-    },
+    "ORDERFLOW_CONFIG" => FlowOrderflowConfig { bar_us: 8, bubble_window_us: 8, bubble_band_ticks: 8, profile_rows_max: 8 },
+    "BAR" => FlowBar { ts_us: 8, open_ticks: 8, high_ticks: 8, low_ticks: 8, close_ticks: 8, buy_lots: 8, sell_lots: 8, trade_count: 8, notional_ticklots: 16 },
+    "BUBBLE" => FlowBubble { input: 8, ts_us: 8, last_ts_us: 8, first_ticks: 8, last_ticks: 8, qty_lots: 8, offset_ticklots: 8, trade_count: 4, side: 1, reserved: 3 },
     "PROFILE_ROW" => FlowProfileRow { price_ticks: 8, buy_lots: 8, sell_lots: 8 },
-    "SNAPSHOT" => FlowSnapshot {
-        input: 8, trade_count: 8, stream_us: 8, last_ticks: 8, last_side: 8, buy_lots: 8,
-        sell_lots: 8, high_ticks: 8, low_ticks: 8, profile_row_ticks: 8, profile_row_count: 8,
-        open_order_count: 8, position_lots: 8, notional_ticklots: 16, cash_atoms: 16,
-        cost_atoms: 16, realized_atoms: 16, unrealized_atoms: 16, fees_atoms: 16,
-        equity_atoms: 16, bar: 80, bubble: 64,
-    },
+    "LANE" => FlowLane { queue_ppm: 8, participation_ppm: 8, slip_ticks: 8, own_side_only: 8 },
+    "FEE_TIER" => FlowFeeTier { from_atoms: 16, maker_ppb: 8, taker_ppb: 8 },
+    "VENUE_RULES" => FlowVenueRules { price_step_ticks: 8, price_min_ticks: 8, price_max_ticks: 8, qty_step_lots: 8, qty_min_lots: 8, qty_max_lots: 8, market_qty_max_lots: 8, notional_min_ticklots: 8, price_up_ppm: 8, price_down_ppm: 8 },
+    "REQUEST" => FlowRequest { client_id: 8, parent_id: 8, sibling_id: 8, qty_lots: 8, price_ticks: 8, trigger_ticks: 8, trail: 8, display_lots: 8, expire_us: 8, market: 4, side: 1, kind: 1, time_in_force: 1, flags: 1 },
+    "ORDER_LANE" => FlowOrderLane { remaining_lots: 8, filled_lots: 8, queue_lots: 8, shown_lots: 8, filled_ticklots: 16, done: 8 },
+    "ORDER" => FlowOrder { order_id: 8, placed_input: 8, live_input: 8, rank: 8, active_us: 8, cancel_us: 8, amend_us: 8, amend_qty_lots: 8, amend_price_ticks: 8, amend_trigger_ticks: 8, best_ticks: 8, first_ticks: 8, first_us: 8, request: 80, lanes: 168, stage: 8 },
+    "FILL" => FlowFill { input: 8, ts_us: 8, order_id: 8, price_ticks: 8, qty_lots: 8, remaining_lots: 8, fee_atoms: 16, market: 4, side: 1, role: 1, lane: 1, reserved: 1 },
+    "ORDER_EVENT" => FlowOrderEvent { input: 8, ts_us: 8, order_id: 8, print_ticks: 8, print_lots: 8, remaining_lots: 8, queue_lots: 8, detail: 8, change: 1, reason: 1, lane: 1, reserved: 5 },
+    "EQUITY" => FlowEquity { input: 8, ts_us: 8, market: 8, position_lots: 8, mark_ticks: 8, equity_atoms: 16, optimistic_atoms: 16, pessimistic_atoms: 16, realized_atoms: 16, fees_atoms: 16, funding_atoms: 16 },
+    "ACCOUNT" => FlowAccount { cash_atoms: 16, realized_atoms: 16, unrealized_atoms: 16, fees_atoms: 16, funding_atoms: 16, equity_atoms: 16, free_atoms: 16 },
+    "POSITION" => FlowPosition { position_lots: 8, mark_ticks: 8, cost_atoms: 16, margin_atoms: 16 },
+    "CONFIG" => FlowConfig { abi_version: 4, orders_max: 4, seed: 8, decide_trades_count: 8, decide_grid_us: 8, decide_on_fill: 8, equity_grid_us: 8, fill_model: 8, account_kind: 8, lane_count: 8, trace: 8, queue_window: 8, touch_stale_us: 8, ioc_window_us: 8, spread_ppm: 8, fee_unit_atoms: 8, fee_tier_count: 8, initial_cash_atoms: 16, lanes: 96, fee_tiers: 320, latency_us: 512 },
+    "MARKET" => FlowMarket { atoms_per_ticklot: 8, leverage: 8, maintenance_ppm: 8, rules: 80, flow: 32 },
+    "SNAPSHOT" => FlowSnapshot { input: 8, trade_count: 8, stream_us: 8, last_ticks: 8, last_side: 8, bid_ticks: 8, ask_ticks: 8, mark_ticks: 8, buy_lots: 8, sell_lots: 8, high_ticks: 8, low_ticks: 8, profile_row_ticks: 8, profile_row_count: 8, open_order_count: 8, order_count: 8, next_order_id: 8, position_lots: 8, notional_ticklots: 16, cost_atoms: 16, cash_atoms: 16, realized_atoms: 16, unrealized_atoms: 16, fees_atoms: 16, funding_atoms: 16, equity_atoms: 16, optimistic_atoms: 16, pessimistic_atoms: 16, bar: 80, bubble: 64 },
 }

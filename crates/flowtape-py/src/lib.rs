@@ -5,6 +5,7 @@ mod archive_text;
 mod batch;
 mod kernel;
 mod layout;
+mod scan;
 
 use pyo3::prelude::*;
 
@@ -19,6 +20,8 @@ mod _kernel {
     use super::kernel::Kernel;
     #[pymodule_export]
     use super::layout::record_layouts;
+    #[pymodule_export]
+    use super::scan::{block_extremes, first_touch, session_sums};
 
     use super::{PyModule, PyResult};
     use pyo3::prelude::*;
@@ -30,6 +33,7 @@ mod _kernel {
             "SEMANTICS_VERSION",
             flowtape_kernel::sys::FLOW_SEMANTICS_VERSION,
         )?;
+        module.add("SCAN_BLOCK_ROWS", flowtape_kernel::scan::BLOCK_ROWS)?;
         module.add("STATUS_NAMES", flowtape_kernel::status_names())
     }
 }
