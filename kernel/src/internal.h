@@ -159,6 +159,7 @@ void links_end_lane(flow_kernel *k, flow_order *order, int lane, int64_t ts_us,
                     flow_order_change change, flow_reason reason, const print *trade);
 void links_end_all(flow_kernel *k, flow_order *order, int64_t ts_us, flow_order_change change,
                    flow_reason reason, const print *trade);
+void links_end_sibling(flow_kernel *k, const flow_order *order, int64_t ts_us, const print *trade);
 void links_after_fill(flow_kernel *k, flow_order *order, int lane, int64_t ts_us, int64_t qty_lots,
                       const print *trade);
 flow_order *links_find_base(const flow_kernel *k, uint64_t order_id);

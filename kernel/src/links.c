@@ -118,6 +118,24 @@ void links_end_all(flow_kernel *k, flow_order *o, int64_t ts_us, flow_order_chan
     }
 }
 
+/* An order has triggered: its sibling ends in the lanes where the order itself is still open. */
+void links_end_sibling(flow_kernel *k, const flow_order *o, int64_t ts_us, const print *trade)
+{
+    flow_order *sibling = links_find(k, o->request.sibling_id);
+    if (!sibling) return;
+    bool everywhere = true;
+    FOR_LANES(k, l) { everywhere &= sibling->lanes[l].done || !o->lanes[l].done; }
+    if (everywhere) {
+        links_end_all(k, sibling, ts_us, FLOW_ORDER_CANCELED, FLOW_BY_SIBLING, trade);
+        return;
+    }
+    FOR_LANES(k, l)
+    {
+        if (!o->lanes[l].done)
+            links_end_lane(k, sibling, l, ts_us, FLOW_ORDER_CANCELED, FLOW_BY_SIBLING, trade);
+    }
+}
+
 static void reduce_sibling(flow_kernel *k, const flow_order *o, int lane, int64_t ts_us,
                            int64_t qty_lots, const print *trade)
 {

@@ -74,8 +74,7 @@ static void fire(flow_kernel *k, flow_order *o, int64_t level_ticks, const print
     o->live_input = k->core.input;
     orders_tell(k, o, FLOW_ALL_LANES, ts_us, FLOW_ORDER_TRIGGERED, FLOW_NO_REASON, level_ticks,
                 trade);
-    flow_order *sibling = links_find(k, o->request.sibling_id);
-    if (sibling) links_end_all(k, sibling, ts_us, FLOW_ORDER_CANCELED, FLOW_BY_SIBLING, trade);
+    links_end_sibling(k, o, ts_us, trade);
     orders_size_to_position(k, o, ts_us);
     if (order_is_open(k, o)) orders_go_live(k, o, ts_us);
 }
