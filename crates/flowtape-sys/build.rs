@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "account.c",
     "codec.c",
     "fastpath.c",
@@ -10,6 +10,7 @@ const SOURCES: [&str; 9] = [
     "orderflow.c",
     "orderflow_state.c",
     "orders.c",
+    "rolling_histogram.c",
     "state.c",
     "status.c",
 ];

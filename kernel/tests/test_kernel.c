@@ -9,19 +9,12 @@
 #include <string.h>
 
 #include "flow_kernel.h"
+#include "tests.h"
 
 #define TRADES 20000
 #define STATE_BYTES_MAX (1 << 20)
 
-static int failures;
-
-#define EXPECT(condition) \
-    do { \
-        if (!(condition)) { \
-            printf("%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
-            failures++; \
-        } \
-    } while (0)
+int failures;
 
 #define REFUSED(call, status) EXPECT((call) == (status))
 
@@ -362,6 +355,7 @@ int main(void)
     test_cuts_and_reloads_change_nothing();
     test_damaged_states_do_no_harm();
     test_every_status_has_a_name();
+    test_rolling_histogram();
     printf(failures ? "%d failed\n" : "kernel: all good\n", failures);
     return failures ? 1 : 0;
 }
