@@ -6,8 +6,15 @@ from flowtape._kernel import Kernel
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.errors import InputError
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.orderflow import (
+    SECOND_US,
+    BarSeries,
+    OrderFlow,
+    TimeBars,
+    make_orderflow,
+)
 
-SECOND_US = 1_000_000
+SERIES_MAX = 8
 
 # Fees are charged at the precision in which Binance books commissions.
 FEE_DECIMALS = 8
@@ -33,10 +40,14 @@ class EngineConfig:
     """Settings of an engine; equal settings and inputs give equal results.
 
     Attributes:
-        bar_us: span of the bars; screens and strategies make longer ones of them.
+        bars: the series of bars, at most 8. The first are time bars, which screens and strategies
+            build on.
+        orderflow: what else is worked out of the trades.
+        bubbles: merge trades to bubbles.
         bubble_window_us: longest span of a bubble.
         bubble_band_ticks: furthest price within a bubble from its first.
-        profile_rows_max: rows of the session profile, a power of two; wider ranges get wider rows.
+        profile_rows_max: rows of the session profile, a power of two; wider ranges get wider rows;
+            0: no profile.
         equity_grid_us: stream time between points of the equity curve besides fills; 0: fills only.
         latency_us: from a command to its arrival at the venue.
         maker_fee_ppm: fee of resting fills in millionths of the notional; negative is a rebate.
@@ -46,7 +57,9 @@ class EngineConfig:
         decide: when the strategy is called.
     """
 
-    bar_us: int = SECOND_US
+    bars: tuple[BarSeries, ...] = (TimeBars(SECOND_US),)
+    orderflow: OrderFlow = field(default_factory=OrderFlow)
+    bubbles: bool = True
     bubble_window_us: int = SECOND_US // 2
     bubble_band_ticks: int = 0
     profile_rows_max: int = 1 << 14
@@ -57,6 +70,17 @@ class EngineConfig:
     initial_cash: str = "100000"
     orders_max: int = 256
     decide: Decide = field(default_factory=Decide)
+
+    @property
+    def bar_us(self) -> int:
+        """Span of the first series' bars."""
+        return self.bars[0].threshold
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.bars) <= SERIES_MAX:
+            raise InputError(f"an engine has 1 to {SERIES_MAX} series of bars, not {len(self.bars)}")
+        if not isinstance(self.bars[0], TimeBars):
+            raise InputError("the first series of an engine must be time bars")
 
 
 def bubble_band_ticks(price_ticks: int) -> int:
@@ -80,10 +104,14 @@ def make_kernel(instrument: Instrument, config: EngineConfig, bubbles_kept: int)
     decimals = money_decimals(instrument)
     try:
         return Kernel(
-            bar_us=config.bar_us,
-            bubble_window_us=config.bubble_window_us,
-            bubble_band_ticks=config.bubble_band_ticks,
-            profile_rows_max=config.profile_rows_max,
+            orderflow=make_orderflow(
+                config.orderflow,
+                config.bars,
+                bubbles_on=config.bubbles,
+                bubble_window_us=config.bubble_window_us,
+                bubble_band_ticks=config.bubble_band_ticks,
+                profile_rows_max=config.profile_rows_max,
+            ),
             decide_trades_count=config.decide.trades_count,
             decide_grid_us=config.decide.grid_us,
             decide_on_fill=config.decide.on_fill,
@@ -98,5 +126,5 @@ def make_kernel(instrument: Instrument, config: EngineConfig, bubbles_kept: int)
             orders_max=config.orders_max,
             bubbles_kept=bubbles_kept,
         )
-    except OverflowError as error:
+    except (OverflowError, ValueError) as error:
         raise InputError(f"a setting of the engine is out of range: {error}") from None

@@ -1,7 +1,8 @@
 """NumPy layouts of the kernel's records, and the few numbers derived from them for display.
 
-The layouts mirror `kernel/include/flow_kernel.h`; a test compares sizes and offsets with the
-binary. 128-bit numbers are pairs `(lo, hi)`; `i128` makes exact Python integers of them.
+The layouts mirror `kernel/include/*.h`; a test compares sizes and offsets with the binary. 128-bit
+numbers are pairs `(lo, hi)`, 192-bit ones three words; `i128` and `u192` make exact Python integers
+of them.
 """
 
 import numpy as np
@@ -9,9 +10,14 @@ from numpy.typing import NDArray
 
 I128 = np.dtype([("lo", "<u8"), ("hi", "<i8")])
 
+U192 = np.dtype([("words", "<u8", (3,))])
+
 BAR = np.dtype(
     [
         ("ts_us", "<i8"),
+        ("last_ts_us", "<i8"),
+        ("first_input", "<u8"),
+        ("last_input", "<u8"),
         ("open_ticks", "<i8"),
         ("high_ticks", "<i8"),
         ("low_ticks", "<i8"),
@@ -20,6 +26,38 @@ BAR = np.dtype(
         ("sell_lots", "<i8"),
         ("trade_count", "<i8"),
         ("notional_ticklots", I128),
+        ("sequence", "<u8"),
+    ]
+)
+
+FOOTPRINT = np.dtype(
+    [
+        ("sequence", "<u8"),
+        ("ts_us", "<i8"),
+        ("row_ticks", "<i8"),
+        ("poc_ticks", "<i8"),
+        ("area_low_ticks", "<i8"),
+        ("area_high_ticks", "<i8"),
+        ("max_delta_lots", "<i8"),
+        ("min_delta_lots", "<i8"),
+        ("row_count", "<i4"),
+        ("buy_stack_count", "<i4"),
+        ("sell_stack_count", "<i4"),
+        ("unfinished_high", "i1"),
+        ("unfinished_low", "i1"),
+        ("reserved", "V2"),
+    ]
+)
+
+FOOTPRINT_ROW = np.dtype(
+    [
+        ("sequence", "<u8"),
+        ("price_ticks", "<i8"),
+        ("buy_lots", "<i8"),
+        ("sell_lots", "<i8"),
+        ("buy_imbalance", "i1"),
+        ("sell_imbalance", "i1"),
+        ("reserved", "V6"),
     ]
 )
 
@@ -32,9 +70,76 @@ BUBBLE = np.dtype(
         ("last_ticks", "<i8"),
         ("qty_lots", "<i8"),
         ("offset_ticklots", "<i8"),
+        ("threshold_lots", "<i8"),
         ("trade_count", "<u4"),
         ("side", "i1"),
-        ("reserved", "V3"),
+        ("large", "i1"),
+        ("reserved", "V2"),
+    ]
+)
+
+MARK = np.dtype(
+    [
+        ("input", "<u8"),
+        ("known_input", "<u8"),
+        ("ts_us", "<i8"),
+        ("known_us", "<i8"),
+        ("first_ticks", "<i8"),
+        ("last_ticks", "<i8"),
+        ("lots", "<i8"),
+        ("level_count", "<i8"),
+        ("kind", "i1"),
+        ("side", "i1"),
+        ("reserved", "V6"),
+    ]
+)
+
+VALUE_AREA = np.dtype(
+    [
+        ("poc_ticks", "<i8"),
+        ("low_ticks", "<i8"),
+        ("high_ticks", "<i8"),
+        ("area_lots", "<i8"),
+        ("total_lots", "<i8"),
+    ]
+)
+
+VWAP = np.dtype(
+    [
+        ("first_input", "<u8"),
+        ("ts_us", "<i8"),
+        ("lots", "<i8"),
+        ("notional_ticklots", I128),
+        ("square_ticklots", U192),
+    ]
+)
+
+SIZE_CLASS = np.dtype(
+    [
+        ("min_lots", "<i8"),
+        ("buy_lots", "<i8"),
+        ("sell_lots", "<i8"),
+        ("trade_count", "<i8"),
+    ]
+)
+
+RECENT = np.dtype(
+    [
+        ("span_us", "<i8"),
+        ("buy_lots", "<i8"),
+        ("sell_lots", "<i8"),
+        ("trade_count", "<i8"),
+    ]
+)
+
+SESSION = np.dtype(
+    [
+        ("vwap", VWAP),
+        ("anchors", VWAP, (4,)),
+        ("size_classes", SIZE_CLASS, (9,)),
+        ("recent_trades", RECENT),
+        ("recent_time", RECENT),
+        ("large_threshold_lots", "<i8"),
     ]
 )
 
@@ -134,6 +239,9 @@ PRINT = np.dtype(
 
 Records = NDArray[np.void]
 
+SWEEP, ABSORPTION, EXHAUSTION = 0, 1, 2
+IMBALANCE, STACKED_IMBALANCE = 1, 2
+
 MAKER, TAKER = 0, 1
 RESTED, FILLED, CANCELED = 0, 1, 2
 MARKET, LIMIT = 0, 1
@@ -143,6 +251,11 @@ PENDING, TAKING, RESTING = 0, 1, 2
 def i128(pair: np.void) -> int:
     """Return the exact integer of one `(lo, hi)` pair."""
     return (int(pair["hi"]) << 64) + int(pair["lo"])
+
+
+def u192(value: np.void) -> int:
+    """Return the exact integer of one record of `U192`."""
+    return sum(int(word) << (64 * i) for i, word in enumerate(value["words"]))
 
 
 def i128_float(pairs: Records) -> NDArray[np.float64]:

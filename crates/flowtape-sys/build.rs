@@ -2,15 +2,21 @@
 
 use std::path::Path;
 
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 16] = [
     "account.c",
     "codec.c",
     "fastpath.c",
+    "footprint.c",
     "kernel.c",
+    "marks.c",
     "orderflow.c",
+    "orderflow_access.c",
     "orderflow_state.c",
     "orders.c",
+    "price_table.c",
     "rolling_histogram.c",
+    "series.c",
+    "session.c",
     "state.c",
     "status.c",
 ];

@@ -38,10 +38,10 @@
 extern "C" {
 #endif
 
-#define FLOW_ABI_VERSION 1u
+#define FLOW_ABI_VERSION 2u
 
 /* Results of the same inputs may differ between two semantics versions, never within one. */
-#define FLOW_SEMANTICS_VERSION 1u
+#define FLOW_SEMANTICS_VERSION 2u
 
 #define FLOW_PRICE_TICKS_MAX ((int64_t)1 << 50)
 #define FLOW_QTY_LOTS_MAX ((int64_t)1 << 56)
@@ -68,7 +68,9 @@ extern "C" {
     ITEM(ENDED, "the stream has ended") \
     ITEM(NOT_DRAINED, "an outbox must be emptied first") \
     ITEM(BAD_STATE, "the bytes are no state of this version and configuration") \
-    ITEM(SMALL_BUFFER, "the buffer is too small")
+    ITEM(SMALL_BUFFER, "the buffer is too small") \
+    ITEM(BAD_SERIES, "there is no series of this number") \
+    ITEM(BAD_ANCHOR, "there is no such anchor, or VWAP is switched off")
 
 typedef enum flow_status {
 #define FLOW_STATUS_ENUM(name, text) FLOW_##name,
@@ -183,7 +185,7 @@ typedef struct flow_snapshot {
     int64_t high_ticks;
     int64_t low_ticks;
     int64_t profile_row_ticks;
-    int64_t profile_row_count; /* rows from the lowest to the highest price */
+    int64_t profile_row_count; /* rows from the lowest to the highest price; 0: no profile */
     int64_t open_order_count;
     int64_t position_lots;
     flow_i128 notional_ticklots;
@@ -193,7 +195,7 @@ typedef struct flow_snapshot {
     flow_i128 unrealized_atoms;
     flow_i128 fees_atoms;
     flow_i128 equity_atoms;
-    flow_bar bar;       /* the open bar; trade_count 0: none */
+    flow_bar bar;       /* the open bar of series 0; trade_count 0: none */
     flow_bubble bubble; /* the open bubble; trade_count 0: none */
 } flow_snapshot;
 
@@ -243,10 +245,24 @@ flow_status flow_place(flow_kernel *kernel, int64_t ts_us, flow_order_kind kind,
 /* Ask to cancel: prints up to ts_us + latency_us may still fill the order. FLOW_UNKNOWN_ORDER. */
 flow_status flow_cancel(flow_kernel *kernel, int64_t ts_us, uint64_t order_id);
 
-/* Move up to capacity records out of an outbox, oldest first. */
-flow_status flow_take_bars(flow_kernel *kernel, flow_bar *out, size_t capacity, size_t *count_out);
+/* Set an anchor of VWAP behind the last input: its sums start with the next print.
+ * FLOW_BAD_ANCHOR, FLOW_ENDED. */
+flow_status flow_anchor(flow_kernel *kernel, size_t anchor);
+
+/*
+ * Move up to capacity records out of an outbox, oldest first. Each series has outboxes of its own;
+ * FLOW_BAD_SERIES.
+ */
+flow_status flow_take_bars(flow_kernel *kernel, size_t series, flow_bar *out, size_t capacity,
+                           size_t *count_out);
+flow_status flow_take_footprints(flow_kernel *kernel, size_t series, flow_footprint *out,
+                                 size_t capacity, size_t *count_out);
+flow_status flow_take_footprint_rows(flow_kernel *kernel, size_t series, flow_footprint_row *out,
+                                     size_t capacity, size_t *count_out);
 flow_status flow_take_bubbles(flow_kernel *kernel, flow_bubble *out, size_t capacity,
                               size_t *count_out);
+flow_status flow_take_marks(flow_kernel *kernel, flow_mark *out, size_t capacity,
+                            size_t *count_out);
 flow_status flow_take_fills(flow_kernel *kernel, flow_fill *out, size_t capacity,
                             size_t *count_out);
 flow_status flow_take_order_events(flow_kernel *kernel, flow_order_event *out, size_t capacity,
@@ -254,8 +270,11 @@ flow_status flow_take_order_events(flow_kernel *kernel, flow_order_event *out, s
 flow_status flow_take_equity(flow_kernel *kernel, flow_equity *out, size_t capacity,
                              size_t *count_out);
 
-/* How many records each outbox holds now, in the order above; out has room for 5. */
+/* How many records the outboxes of fills, order events and equity hold now: 3 numbers. */
 flow_status flow_pending(const flow_kernel *kernel, size_t *out);
+
+/* How many records each outbox of order flow holds now. */
+flow_status flow_orderflow_pending(const flow_kernel *kernel, flow_orderflow_counts *out);
 
 flow_status flow_get_snapshot(const flow_kernel *kernel, flow_snapshot *out);
 
@@ -263,9 +282,29 @@ flow_status flow_get_snapshot(const flow_kernel *kernel, flow_snapshot *out);
 flow_status flow_get_orders(const flow_kernel *kernel, flow_order *out, size_t capacity,
                             size_t *count_out);
 
-/* Copy the profile from low to high, rows without volume included. FLOW_SMALL_BUFFER. */
+/* Copy the session's profile from low to high, rows without volume included. Rows are the smallest
+ * power of two of ticks wide with which they are at most profile_rows_max. FLOW_SMALL_BUFFER. */
 flow_status flow_get_profile(const flow_kernel *kernel, flow_profile_row *out, size_t capacity,
                              size_t *count_out);
+
+/* The open bar of a series; trade_count 0: none. FLOW_BAD_SERIES. */
+flow_status flow_get_bar(const flow_kernel *kernel, size_t series, flow_bar *out);
+
+/* The footprint of a series' open bar so far; all zero when there is none. FLOW_BAD_SERIES,
+ * FLOW_SMALL_BUFFER when capacity is below footprint_rows_max and not enough. */
+flow_status flow_get_footprint(const flow_kernel *kernel, size_t series, flow_footprint *out,
+                               flow_footprint_row *rows, size_t capacity, size_t *count_out);
+
+/* Sums that run along. */
+flow_status flow_get_session(const flow_kernel *kernel, flow_session *out);
+
+/*
+ * Point of control and value area of neighbouring rows, from low to high, rows without volume
+ * included, as flow_get_profile gives them; all zero without rows. scratch has room for count
+ * numbers. FLOW_BAD_QTY, FLOW_OVERFLOW, FLOW_BAD_CONFIG for area_ppm.
+ */
+flow_status flow_value_area_of(const flow_profile_row *rows, size_t count, int64_t area_ppm,
+                               int64_t *scratch, flow_value_area *out);
 
 /* Bytes that flow_save_state will write now. */
 flow_status flow_state_bytes(const flow_kernel *kernel, size_t *bytes_out);

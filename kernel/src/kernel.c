@@ -210,8 +210,13 @@ flow_status flow_run(flow_kernel *k, const flow_batch *batch, size_t start, size
             limit = i + (size_t)(every - k->flow.trade_count % every);
         i = run_quiet(k, batch, i, limit);
         if (i < limit && outboxes_have_room(k)) {
-            const print trade = {batch->ts_us[i], batch->price_ticks[i], batch->qty_lots[i],
-                                 batch->side[i]};
+            /* Columns that were changed behind the check must not reach beyond any table. */
+            const print trade = {
+                max_i64(0, min_i64(batch->ts_us[i], FLOW_TS_US_MAX)),
+                max_i64(1, min_i64(batch->price_ticks[i], FLOW_PRICE_TICKS_MAX)),
+                max_i64(1, min_i64(batch->qty_lots[i], FLOW_QTY_LOTS_MAX)),
+                batch->side[i] > 0 ? 1 : -1,
+            };
             decides = apply_print(k, &trade);
             i++;
         }
@@ -319,8 +324,6 @@ flow_status flow_cancel(flow_kernel *k, int64_t ts_us, uint64_t order_id)
         return FLOW_OK; \
     }
 
-DEFINE_TAKE(flow_take_bars, flow_bar, flow.bars)
-DEFINE_TAKE(flow_take_bubbles, flow_bubble, flow.bubbles)
 DEFINE_TAKE(flow_take_fills, flow_fill, fills)
 DEFINE_TAKE(flow_take_order_events, flow_order_event, order_events)
 DEFINE_TAKE(flow_take_equity, flow_equity, equity)
@@ -328,11 +331,9 @@ DEFINE_TAKE(flow_take_equity, flow_equity, equity)
 flow_status flow_pending(const flow_kernel *k, size_t *out)
 {
     RETURN_IF(!k || !out, FLOW_NULL_POINTER);
-    out[0] = k->flow.bars.tail - k->flow.bars.head;
-    out[1] = k->flow.bubbles.tail - k->flow.bubbles.head;
-    out[2] = k->fills.tail - k->fills.head;
-    out[3] = k->order_events.tail - k->order_events.head;
-    out[4] = k->equity.tail - k->equity.head;
+    out[0] = k->fills.tail - k->fills.head;
+    out[1] = k->order_events.tail - k->order_events.head;
+    out[2] = k->equity.tail - k->equity.head;
     return FLOW_OK;
 }
 
@@ -353,7 +354,7 @@ flow_status flow_get_snapshot(const flow_kernel *k, flow_snapshot *out)
         .sell_lots = orderflow_sell_lots(f),
         .high_ticks = f->high_ticks,
         .low_ticks = f->low_ticks,
-        .profile_row_ticks = (int64_t)1 << f->profile.shift,
+        .profile_row_ticks = orderflow_profile_row_ticks(f),
         .profile_row_count = (int64_t)orderflow_profile_row_count(f),
         .open_order_count = (int64_t)k->order_count,
         .position_lots = a->position_lots,
@@ -364,7 +365,7 @@ flow_status flow_get_snapshot(const flow_kernel *k, flow_snapshot *out)
         .unrealized_atoms = i128_pair(value - a->cost_atoms),
         .fees_atoms = i128_pair(a->fees_atoms),
         .equity_atoms = i128_pair(a->cash_atoms + value),
-        .bar = f->bar,
+        .bar = f->series[0].bar,
         .bubble = f->bubble,
     };
     return FLOW_OK;
@@ -377,16 +378,5 @@ flow_status flow_get_orders(const flow_kernel *k, flow_order *out, size_t capaci
     RETURN_IF(capacity < k->order_count, FLOW_SMALL_BUFFER);
     if (k->order_count) memcpy(out, k->orders, k->order_count * sizeof *out);
     *count_out = k->order_count;
-    return FLOW_OK;
-}
-
-flow_status flow_get_profile(const flow_kernel *k, flow_profile_row *out, size_t capacity,
-                             size_t *count_out)
-{
-    RETURN_IF(!k || !count_out || (!out && capacity), FLOW_NULL_POINTER);
-    *count_out = 0;
-    RETURN_IF(capacity < orderflow_profile_row_count(&k->flow), FLOW_SMALL_BUFFER);
-    orderflow_copy_profile(&k->flow, out);
-    *count_out = orderflow_profile_row_count(&k->flow);
     return FLOW_OK;
 }

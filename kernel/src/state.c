@@ -123,9 +123,9 @@ static void write_state(const flow_kernel *k, writer *w)
 
 static bool is_drained(const flow_kernel *k)
 {
-    size_t pending[5];
-    return flow_pending(k, pending) == FLOW_OK &&
-           pending[0] + pending[1] + pending[2] + pending[3] + pending[4] == 0;
+    size_t pending[3];
+    return flow_pending(k, pending) == FLOW_OK && pending[0] + pending[1] + pending[2] == 0 &&
+           orderflow_is_drained(&k->flow);
 }
 
 flow_status flow_state_bytes(const flow_kernel *k, size_t *bytes_out)

@@ -10,11 +10,27 @@ from flowtape.stream import records
 from tests.kernel.reference import LIMIT, Config, Model
 
 Outputs = dict[str, list[tuple[Any, ...]]]
+BAR_FIELDS = [
+    *("ts_us", "open_ticks", "high_ticks", "low_ticks", "close_ticks"),
+    *("buy_lots", "sell_lots", "trade_count", "notional_ticklots"),
+]
+BUBBLE_FIELDS = [
+    *("input", "ts_us", "last_ts_us", "first_ticks", "last_ticks"),
+    *("qty_lots", "offset_ticklots", "trade_count", "side"),
+]
 KINDS = ("bars", "bubbles", "fills", "order_events", "equity")
 
 
 def make_kernel(config: Config, bubbles_kept: int = 1 << 20) -> _kernel.Kernel:
-    return _kernel.Kernel(**asdict(config), bubbles_kept=bubbles_kept)
+    given = asdict(config)
+    flow = _kernel.OrderFlowConfig(
+        series=[(0, given.pop("bar_us"), 0)],
+        bubbles_on=True,
+        bubble_window_us=given.pop("bubble_window_us"),
+        bubble_band_ticks=given.pop("bubble_band_ticks"),
+        profile_rows_max=given.pop("profile_rows_max"),
+    )
+    return _kernel.Kernel(orderflow=flow, **given, bubbles_kept=bubbles_kept)
 
 
 def batch_of(rows: list[tuple[int, int, int, int]]) -> _kernel.Batch:
@@ -25,6 +41,15 @@ def batch_of(rows: list[tuple[int, int, int, int]]) -> _kernel.Batch:
         np.array(columns[2], np.int64),
         np.array(columns[3], np.int8),
     )
+
+
+def simple_bars(bars: np.ndarray[Any, Any]) -> list[tuple[Any, ...]]:
+    """What the model of trading knows of a bar; `reference_flow` knows all of it."""
+    return tuples(np.asarray(bars)[BAR_FIELDS])
+
+
+def simple_bubbles(bubbles: np.ndarray[Any, Any]) -> list[tuple[Any, ...]]:
+    return tuples(np.asarray(bubbles)[BUBBLE_FIELDS])
 
 
 def tuples(array: np.ndarray[Any, Any]) -> list[tuple[Any, ...]]:
@@ -42,9 +67,9 @@ def empty() -> Outputs:
 
 
 def take(kernel: _kernel.Kernel, out: Outputs) -> None:
-    out["bars"] += tuples(kernel.take_bars().view(records.BAR))
+    out["bars"] += simple_bars(kernel.take_bars().view(records.BAR))
     bubbles, count = kernel.take_bubbles()
-    out["bubbles"] += tuples(bubbles.view(records.BUBBLE))
+    out["bubbles"] += simple_bubbles(bubbles.view(records.BUBBLE))
     assert count == len(bubbles) // records.BUBBLE.itemsize
     out["fills"] += tuples(kernel.take_fills().view(records.FILL))
     out["order_events"] += tuples(kernel.take_order_events().view(records.ORDER_EVENT))
@@ -99,9 +124,9 @@ def assert_same_state(kernel: _kernel.Kernel, model: Model) -> None:
         sign * records.i128(snap[f"{name}_atoms"])
         for name, sign in (("realized", 1), ("unrealized", 1), ("fees", -1))
     )
-    open_bar = tuples(np.array([snap["bar"]]))[0]
+    open_bar = simple_bars(np.array([snap["bar"]]))[0]
     assert open_bar == (tuple(model.bar) if model.bar else (0,) * 9)
-    open_bubble = tuples(np.array([snap["bubble"]]))[0]
+    open_bubble = simple_bubbles(np.array([snap["bubble"]]))[0]
     assert open_bubble == (tuple(model.bubble) if model.bubble else (0,) * 9)
     row_ticks, rows = model.profile()
     assert int(snap["profile_row_ticks"]) == row_ticks

@@ -36,17 +36,30 @@ pub enum OrderKind {
     Limit,
 }
 
+/// What one series of bars put out.
+#[derive(Debug, Default)]
+pub struct SeriesOutputs {
+    /// Closed bars.
+    pub bars: Vec<sys::FlowBar>,
+    /// One footprint for each of them, if the series has footprints.
+    pub footprints: Vec<sys::FlowFootprint>,
+    /// The rows of those footprints.
+    pub footprint_rows: Vec<sys::FlowFootprintRow>,
+}
+
 /// What the kernel put out since it was last taken.
 ///
 /// Of bubbles the oldest may be gone, everything else is kept.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// Closed bars.
-    pub bars: Vec<sys::FlowBar>,
+    /// What each series put out.
+    pub series: Vec<SeriesOutputs>,
     /// Closed bubbles; at least the newest `bubbles_kept`.
     pub bubbles: Vec<sys::FlowBubble>,
     /// Bubbles closed, kept or not.
     pub bubble_count: u64,
+    /// Sweeps, absorption, exhaustion.
+    pub marks: Vec<sys::FlowMark>,
     /// Fills of own orders.
     pub fills: Vec<sys::FlowFill>,
     /// Changes of own orders.
@@ -56,11 +69,20 @@ pub struct Outputs {
 }
 
 impl Outputs {
+    fn of_series(count: usize) -> Self {
+        Self {
+            series: (0..count).map(|_| SeriesOutputs::default()).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Whether everything was taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bars.is_empty()
-            && self.bubbles.is_empty()
+        self.series.iter().all(|one| {
+            one.bars.is_empty() && one.footprints.is_empty() && one.footprint_rows.is_empty()
+        }) && self.bubbles.is_empty()
+            && self.marks.is_empty()
             && self.fills.is_empty()
             && self.order_events.is_empty()
             && self.equity.is_empty()
@@ -73,12 +95,12 @@ pub struct Kernel {
     handle: NonNull<sys::FlowKernel>,
     outputs: Outputs,
     bubbles_kept: usize,
+    series_count: usize,
+    footprint_rows_max: usize,
 }
 
 // SAFETY: the handle is owned by this value alone and the C code has no thread-local state.
 unsafe impl Send for Kernel {}
-
-type Take<T> = unsafe extern "C" fn(*mut sys::FlowKernel, *mut T, usize, *mut usize) -> c_int;
 
 impl Kernel {
     /// Makes a kernel that keeps the newest `bubbles_kept` bubbles between two takes.
@@ -90,10 +112,13 @@ impl Kernel {
         // SAFETY: both pointers are valid for the call.
         Error::check(unsafe { sys::flow_create(config, &raw mut handle) })?;
         let handle = NonNull::new(handle).unwrap_or_else(|| unreachable!("created without handle"));
+        let series_count = usize::try_from(config.orderflow.series_count).unwrap_or(0);
         Ok(Self {
             handle,
-            outputs: Outputs::default(),
+            outputs: Outputs::of_series(series_count),
             bubbles_kept,
+            series_count,
+            footprint_rows_max: usize::try_from(config.orderflow.footprint_rows_max).unwrap_or(0),
         })
     }
 
@@ -247,6 +272,61 @@ impl Kernel {
         out
     }
 
+    /// Sets an anchor of VWAP behind the last input.
+    ///
+    /// # Errors
+    /// `BAD_ANCHOR`, `ENDED`.
+    pub fn anchor(&mut self, anchor: usize) -> Result<()> {
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_anchor(self.handle.as_ptr(), anchor) })
+    }
+
+    /// The open bar of a series; no trades: none.
+    ///
+    /// # Errors
+    /// `BAD_SERIES`.
+    pub fn bar(&self, series: usize) -> Result<sys::FlowBar> {
+        let mut out = sys::FlowBar::default();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_get_bar(self.handle.as_ptr(), series, &raw mut out) })?;
+        Ok(out)
+    }
+
+    /// The footprint of a series' open bar so far, and its rows; none without such a bar.
+    ///
+    /// # Errors
+    /// `BAD_SERIES`.
+    pub fn footprint(
+        &self,
+        series: usize,
+    ) -> Result<(sys::FlowFootprint, Vec<sys::FlowFootprintRow>)> {
+        let room = self.footprint_rows_max;
+        let mut rows = vec![sys::FlowFootprintRow::default(); room];
+        let (mut out, mut count) = (sys::FlowFootprint::default(), 0);
+        // SAFETY: the buffer has room for the rows of any footprint.
+        Error::check(unsafe {
+            sys::flow_get_footprint(
+                self.handle.as_ptr(),
+                series,
+                &raw mut out,
+                rows.as_mut_ptr(),
+                room,
+                &raw mut count,
+            )
+        })?;
+        rows.truncate(count);
+        Ok((out, rows))
+    }
+
+    /// Sums that run along.
+    #[must_use]
+    pub fn session(&self) -> sys::FlowSession {
+        let mut out = sys::FlowSession::default();
+        // SAFETY: the handle is live; the call fails for null pointers only.
+        unsafe { sys::flow_get_session(self.handle.as_ptr(), &raw mut out) };
+        out
+    }
+
     /// Canonical bytes of the state.
     ///
     /// # Panics
@@ -275,40 +355,69 @@ impl Kernel {
         Error::check(unsafe {
             sys::flow_load_state(self.handle.as_ptr(), bytes.as_ptr(), bytes.len())
         })?;
-        self.outputs = Outputs::default();
+        self.outputs = Outputs::of_series(self.series_count);
         Ok(())
     }
 
     fn drain(&mut self) {
-        let mut pending = [0; 5];
-        // SAFETY: the handle is live and the array has the five entries the call writes.
-        unsafe { sys::flow_pending(self.handle.as_ptr(), pending.as_mut_ptr()) };
-        let handle = self.handle;
+        let mut flow = sys::FlowOrderflowCounts::default();
+        let mut pending = [0; 3];
+        // SAFETY: the handle is live and the array has the three entries the call writes.
+        unsafe {
+            sys::flow_orderflow_pending(self.handle.as_ptr(), &raw mut flow);
+            sys::flow_pending(self.handle.as_ptr(), pending.as_mut_ptr());
+        }
+        let handle = self.handle.as_ptr();
         let out = &mut self.outputs;
-        take(handle, &mut out.bars, pending[0], sys::flow_take_bars);
-        if out.bubbles.len() >= 2 * self.bubbles_kept + pending[1] {
+        for (which, one) in out.series.iter_mut().enumerate() {
+            // SAFETY: as `take` asks; the handle is live.
+            take(&mut one.bars, flow.bars[which], |to, room, count| unsafe {
+                sys::flow_take_bars(handle, which, to, room, count)
+            });
+            let waiting = flow.footprints[which];
+            // SAFETY: as above.
+            take(&mut one.footprints, waiting, |to, room, count| unsafe {
+                sys::flow_take_footprints(handle, which, to, room, count)
+            });
+            let waiting = flow.footprint_rows[which];
+            // SAFETY: as above.
+            take(&mut one.footprint_rows, waiting, |to, room, count| unsafe {
+                sys::flow_take_footprint_rows(handle, which, to, room, count)
+            });
+        }
+        if out.bubbles.len() >= 2 * self.bubbles_kept + flow.bubbles {
             let old = out.bubbles.len() - self.bubbles_kept;
             out.bubbles.copy_within(old.., 0);
             out.bubbles.truncate(self.bubbles_kept);
         }
-        take(handle, &mut out.bubbles, pending[1], sys::flow_take_bubbles);
-        out.bubble_count += pending[1] as u64;
-        take(handle, &mut out.fills, pending[2], sys::flow_take_fills);
+        // SAFETY: as above, for these and all that follow.
+        take(&mut out.bubbles, flow.bubbles, |to, room, count| unsafe {
+            sys::flow_take_bubbles(handle, to, room, count)
+        });
+        out.bubble_count += flow.bubbles as u64;
+        take(&mut out.marks, flow.marks, |to, room, count| unsafe {
+            sys::flow_take_marks(handle, to, room, count)
+        });
+        take(&mut out.fills, pending[0], |to, room, count| unsafe {
+            sys::flow_take_fills(handle, to, room, count)
+        });
         take(
-            handle,
             &mut out.order_events,
-            pending[3],
-            sys::flow_take_order_events,
+            pending[1],
+            |to, room, count| unsafe { sys::flow_take_order_events(handle, to, room, count) },
         );
-        take(handle, &mut out.equity, pending[4], sys::flow_take_equity);
+        take(&mut out.equity, pending[2], |to, room, count| unsafe {
+            sys::flow_take_equity(handle, to, room, count)
+        });
     }
 }
 
+/// Appends `pending` records; `call` must write no more than it is told there is room for, and say
+/// how many it wrote.
 fn take<T: Copy + Default>(
-    handle: NonNull<sys::FlowKernel>,
     out: &mut Vec<T>,
     pending: usize,
-    call: Take<T>,
+    call: impl Fn(*mut T, usize, *mut usize) -> c_int,
 ) {
     if pending == 0 {
         return;
@@ -319,14 +428,29 @@ fn take<T: Copy + Default>(
     // SAFETY: there is room for `pending` records behind the `at` present ones, and the call says
     // how many of them it has written.
     unsafe {
-        call(
-            handle.as_ptr(),
-            out.as_mut_ptr().add(at),
-            pending,
-            &raw mut count,
-        );
+        call(out.as_mut_ptr().add(at), pending, &raw mut count);
         out.set_len(at + count);
     }
+}
+
+/// Point of control and value area of neighbouring rows from low to high, empty ones included.
+///
+/// # Errors
+/// `BAD_QTY`, `OVERFLOW`, `BAD_CONFIG` for `area_ppm`.
+pub fn value_area(rows: &[sys::FlowProfileRow], area_ppm: i64) -> Result<sys::FlowValueArea> {
+    let mut scratch = vec![0; rows.len()];
+    let mut out = sys::FlowValueArea::default();
+    // SAFETY: both buffers have as many entries as said.
+    Error::check(unsafe {
+        sys::flow_value_area_of(
+            rows.as_ptr(),
+            rows.len(),
+            area_ppm,
+            scratch.as_mut_ptr(),
+            &raw mut out,
+        )
+    })?;
+    Ok(out)
 }
 
 impl Drop for Kernel {

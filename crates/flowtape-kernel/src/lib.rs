@@ -11,7 +11,7 @@ mod kernel;
 pub use batch::{BadRow, Batch};
 pub use error::{Error, Result, status_names};
 pub use flowtape_sys as sys;
-pub use kernel::{Kernel, OrderKind, Outputs, Stop};
+pub use kernel::{Kernel, OrderKind, Outputs, SeriesOutputs, Stop, value_area};
 
 /// Exact integer of a pair of words.
 #[must_use]

@@ -3,14 +3,15 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowtape_kernel::{OrderKind, Stop, i128_pair, sys};
-use numpy::PyArray1;
-use pyo3::exceptions::PyValueError;
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::batch::Batch;
 use crate::errors::raise;
 use crate::layout::Record;
+use crate::orderflow::OrderFlowConfig;
 
 type Bytes<'py> = Bound<'py, PyArray1<u8>>;
 
@@ -31,10 +32,7 @@ impl Kernel {
     #[new]
     #[pyo3(signature = (
         *,
-        bar_us,
-        bubble_window_us,
-        bubble_band_ticks,
-        profile_rows_max,
+        orderflow,
         decide_trades_count,
         decide_grid_us,
         decide_on_fill,
@@ -50,10 +48,7 @@ impl Kernel {
     ))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn new(
-        bar_us: i64,
-        bubble_window_us: i64,
-        bubble_band_ticks: i64,
-        profile_rows_max: i64,
+        orderflow: &OrderFlowConfig,
         decide_trades_count: i64,
         decide_grid_us: i64,
         decide_on_fill: bool,
@@ -80,12 +75,7 @@ impl Kernel {
             atoms_per_ticklot,
             fee_unit_atoms,
             initial_cash_atoms: i128_pair(initial_cash_atoms),
-            orderflow: sys::FlowOrderflowConfig {
-                bar_us,
-                bubble_window_us,
-                bubble_band_ticks,
-                profile_rows_max,
-            },
+            orderflow: orderflow.inner,
         };
         let inner = flowtape_kernel::Kernel::new(&config, bubbles_kept).map_err(raise)?;
         Ok(Self {
@@ -129,8 +119,34 @@ impl Kernel {
         self.lock().cancel(ts_us, order_id).map_err(raise)
     }
 
-    fn take_bars<'py>(&self, py: Python<'py>) -> Bytes<'py> {
-        hand_over(py, &mut self.lock().outputs().bars)
+    fn anchor(&self, anchor: usize) -> PyResult<()> {
+        self.lock().anchor(anchor).map_err(raise)
+    }
+
+    #[pyo3(signature = (series = 0))]
+    fn take_bars<'py>(&self, py: Python<'py>, series: usize) -> PyResult<Bytes<'py>> {
+        let mut kernel = self.lock();
+        let bars = &mut series_of(&mut kernel, series)?.bars;
+        Ok(hand_over(py, bars))
+    }
+
+    /// The footprints of closed bars and their rows.
+    #[pyo3(signature = (series = 0))]
+    fn take_footprints<'py>(
+        &self,
+        py: Python<'py>,
+        series: usize,
+    ) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
+        let mut kernel = self.lock();
+        let one = series_of(&mut kernel, series)?;
+        Ok((
+            hand_over(py, &mut one.footprints),
+            hand_over(py, &mut one.footprint_rows),
+        ))
+    }
+
+    fn take_marks<'py>(&self, py: Python<'py>) -> Bytes<'py> {
+        hand_over(py, &mut self.lock().outputs().marks)
     }
 
     /// The kept bubbles and how many were closed since the last take.
@@ -156,6 +172,26 @@ impl Kernel {
         PyArray1::from_slice(py, Record::bytes_of(&[self.lock().snapshot()]))
     }
 
+    #[pyo3(signature = (series = 0))]
+    fn bar<'py>(&self, py: Python<'py>, series: usize) -> PyResult<Bytes<'py>> {
+        let bar = self.lock().bar(series).map_err(raise)?;
+        Ok(PyArray1::from_slice(py, Record::bytes_of(&[bar])))
+    }
+
+    /// The footprint of the open bar so far, and its rows.
+    #[pyo3(signature = (series = 0))]
+    fn footprint<'py>(&self, py: Python<'py>, series: usize) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
+        let (footprint, rows) = self.lock().footprint(series).map_err(raise)?;
+        Ok((
+            PyArray1::from_slice(py, Record::bytes_of(&[footprint])),
+            PyArray1::from_slice(py, Record::bytes_of(&rows)),
+        ))
+    }
+
+    fn session<'py>(&self, py: Python<'py>) -> Bytes<'py> {
+        PyArray1::from_slice(py, Record::bytes_of(&[self.lock().session()]))
+    }
+
     fn orders<'py>(&self, py: Python<'py>) -> Bytes<'py> {
         PyArray1::from_slice(py, Record::bytes_of(&self.lock().orders()))
     }
@@ -177,6 +213,45 @@ impl Kernel {
     fn load_state(&self, state: &[u8]) -> PyResult<()> {
         self.lock().load_state(state).map_err(raise)
     }
+}
+
+fn series_of(
+    kernel: &mut flowtape_kernel::Kernel,
+    series: usize,
+) -> PyResult<&mut flowtape_kernel::SeriesOutputs> {
+    let places = &mut kernel.outputs().series;
+    let count = places.len();
+    places
+        .get_mut(series)
+        .ok_or_else(|| PyIndexError::new_err(format!("series {series} of {count}")))
+}
+
+/// Point of control and value area of profile rows, as one record of `records.VALUE_AREA`.
+#[pyfunction]
+pub fn value_area<'py>(
+    py: Python<'py>,
+    price_ticks: PyReadonlyArray1<'py, i64>,
+    buy_lots: PyReadonlyArray1<'py, i64>,
+    sell_lots: PyReadonlyArray1<'py, i64>,
+    area_ppm: i64,
+) -> PyResult<Bytes<'py>> {
+    let (price, buy, sell) = (
+        price_ticks.as_slice()?,
+        buy_lots.as_slice()?,
+        sell_lots.as_slice()?,
+    );
+    if [buy.len(), sell.len()] != [price.len(); 2] {
+        return Err(PyValueError::new_err("columns must be equally long"));
+    }
+    let rows: Vec<_> = (0..price.len())
+        .map(|i| sys::FlowProfileRow {
+            price_ticks: price[i],
+            buy_lots: buy[i],
+            sell_lots: sell[i],
+        })
+        .collect();
+    let area = flowtape_kernel::value_area(&rows, area_ppm).map_err(raise)?;
+    Ok(PyArray1::from_slice(py, Record::bytes_of(&[area])))
 }
 
 fn hand_over<'py, T: Record>(py: Python<'py>, records: &mut Vec<T>) -> Bytes<'py> {

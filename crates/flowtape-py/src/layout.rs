@@ -44,12 +44,34 @@ macro_rules! records {
 
 records! {
     "BAR" => FlowBar {
-        ts_us: 8, open_ticks: 8, high_ticks: 8, low_ticks: 8, close_ticks: 8, buy_lots: 8,
-        sell_lots: 8, trade_count: 8, notional_ticklots: 16,
+        ts_us: 8, last_ts_us: 8, first_input: 8, last_input: 8, open_ticks: 8, high_ticks: 8, low_ticks: 8, close_ticks: 8, buy_lots: 8, sell_lots: 8, trade_count: 8, notional_ticklots: 16, sequence: 8,
+    },
+    "FOOTPRINT" => FlowFootprint {
+        sequence: 8, ts_us: 8, row_ticks: 8, poc_ticks: 8, area_low_ticks: 8, area_high_ticks: 8, max_delta_lots: 8, min_delta_lots: 8, row_count: 4, buy_stack_count: 4, sell_stack_count: 4, unfinished_high: 1, unfinished_low: 1, reserved: 2,
+    },
+    "FOOTPRINT_ROW" => FlowFootprintRow {
+        sequence: 8, price_ticks: 8, buy_lots: 8, sell_lots: 8, buy_imbalance: 1, sell_imbalance: 1, reserved: 6,
     },
     "BUBBLE" => FlowBubble {
-        input: 8, ts_us: 8, last_ts_us: 8, first_ticks: 8, last_ticks: 8, qty_lots: 8,
-        offset_ticklots: 8, trade_count: 4, side: 1, reserved: 3,
+        input: 8, ts_us: 8, last_ts_us: 8, first_ticks: 8, last_ticks: 8, qty_lots: 8, offset_ticklots: 8, threshold_lots: 8, trade_count: 4, side: 1, large: 1, reserved: 2,
+    },
+    "MARK" => FlowMark {
+        input: 8, known_input: 8, ts_us: 8, known_us: 8, first_ticks: 8, last_ticks: 8, lots: 8, level_count: 8, kind: 1, side: 1, reserved: 6,
+    },
+    "VALUE_AREA" => FlowValueArea {
+        poc_ticks: 8, low_ticks: 8, high_ticks: 8, area_lots: 8, total_lots: 8,
+    },
+    "VWAP" => FlowVwap {
+        first_input: 8, ts_us: 8, lots: 8, notional_ticklots: 16, square_ticklots: 24,
+    },
+    "SIZE_CLASS" => FlowSizeClass {
+        min_lots: 8, buy_lots: 8, sell_lots: 8, trade_count: 8,
+    },
+    "RECENT" => FlowRecent {
+        span_us: 8, buy_lots: 8, sell_lots: 8, trade_count: 8,
+    },
+    "SESSION" => FlowSession {
+        vwap: 64, anchors: 256, size_classes: 288, recent_trades: 32, recent_time: 32, large_threshold_lots: 8,
     },
     "FILL" => FlowFill {
         input: 8, ts_us: 8, order_id: 8, price_ticks: 8, qty_lots: 8, remaining_lots: 8,
@@ -72,6 +94,6 @@ records! {
         sell_lots: 8, high_ticks: 8, low_ticks: 8, profile_row_ticks: 8, profile_row_count: 8,
         open_order_count: 8, position_lots: 8, notional_ticklots: 16, cash_atoms: 16,
         cost_atoms: 16, realized_atoms: 16, unrealized_atoms: 16, fees_atoms: 16,
-        equity_atoms: 16, bar: 80, bubble: 64,
+        equity_atoms: 16, bar: 112, bubble: 72,
     },
 }

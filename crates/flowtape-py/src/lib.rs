@@ -5,6 +5,7 @@ mod archive_text;
 mod batch;
 mod kernel;
 mod layout;
+mod orderflow;
 
 use pyo3::prelude::*;
 
@@ -16,9 +17,11 @@ mod _kernel {
     #[pymodule_export]
     use super::batch::Batch;
     #[pymodule_export]
-    use super::kernel::Kernel;
+    use super::kernel::{Kernel, value_area};
     #[pymodule_export]
     use super::layout::record_layouts;
+    #[pymodule_export]
+    use super::orderflow::OrderFlowConfig;
 
     use super::{PyModule, PyResult};
     use pyo3::prelude::*;

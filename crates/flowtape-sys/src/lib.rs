@@ -4,8 +4,11 @@
 
 use core::ffi::{c_char, c_int};
 
-pub const FLOW_ABI_VERSION: u32 = 1;
-pub const FLOW_SEMANTICS_VERSION: u32 = 1;
+pub const FLOW_ABI_VERSION: u32 = 2;
+pub const FLOW_SEMANTICS_VERSION: u32 = 2;
+pub const FLOW_SERIES_MAX: usize = 8;
+pub const FLOW_SIZE_CLASSES_MAX: usize = 8;
+pub const FLOW_ANCHORS_MAX: usize = 4;
 
 /// `flow_status` as it crosses the border; see `flow_status_name`.
 pub type FlowStatus = c_int;
@@ -28,12 +31,199 @@ pub struct FlowI128 {
 }
 
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowU192 {
+    pub words: [u64; 3],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSeriesConfig {
+    pub kind: i64,
+    pub threshold: i64,
+    pub row_ticks: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowOrderflowConfig {
-    pub bar_us: i64,
+    pub series_count: i64,
+    pub series: [FlowSeriesConfig; FLOW_SERIES_MAX],
+    pub footprint_rows_max: i64,
+    pub value_area_ppm: i64,
+    pub imbalance_ppm: i64,
+    pub imbalance_min_lots: i64,
+    pub imbalance_stack_count: i64,
+    pub bubbles_on: i64,
     pub bubble_window_us: i64,
     pub bubble_band_ticks: i64,
+    pub large_window_count: i64,
+    pub large_ppm: i64,
+    pub large_min_count: i64,
     pub profile_rows_max: i64,
+    pub vwap_on: i64,
+    pub anchor_on_utc_day: i64,
+    pub size_class_count: i64,
+    pub size_class_lots: [i64; FLOW_SIZE_CLASSES_MAX],
+    pub recent_trades_count: i64,
+    pub recent_slot_us: i64,
+    pub recent_slot_count: i64,
+    pub sweep_level_count: i64,
+    pub sweep_window_us: i64,
+    pub absorption_lots: i64,
+    pub absorption_window_us: i64,
+    pub absorption_ticks: i64,
+    pub exhaustion_count: i64,
+    pub exhaustion_ticks: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowBar {
+    pub ts_us: i64,
+    pub last_ts_us: i64,
+    pub first_input: u64,
+    pub last_input: u64,
+    pub open_ticks: i64,
+    pub high_ticks: i64,
+    pub low_ticks: i64,
+    pub close_ticks: i64,
+    pub buy_lots: i64,
+    pub sell_lots: i64,
+    pub trade_count: i64,
+    pub notional_ticklots: FlowI128,
+    pub sequence: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowFootprint {
+    pub sequence: u64,
+    pub ts_us: i64,
+    pub row_ticks: i64,
+    pub poc_ticks: i64,
+    pub area_low_ticks: i64,
+    pub area_high_ticks: i64,
+    pub max_delta_lots: i64,
+    pub min_delta_lots: i64,
+    pub row_count: i32,
+    pub buy_stack_count: i32,
+    pub sell_stack_count: i32,
+    pub unfinished_high: i8,
+    pub unfinished_low: i8,
+    pub reserved: [i8; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowFootprintRow {
+    pub sequence: u64,
+    pub price_ticks: i64,
+    pub buy_lots: i64,
+    pub sell_lots: i64,
+    pub buy_imbalance: i8,
+    pub sell_imbalance: i8,
+    pub reserved: [i8; 6],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowBubble {
+    pub input: u64,
+    pub ts_us: i64,
+    pub last_ts_us: i64,
+    pub first_ticks: i64,
+    pub last_ticks: i64,
+    pub qty_lots: i64,
+    pub offset_ticklots: i64,
+    pub threshold_lots: i64,
+    pub trade_count: u32,
+    pub side: i8,
+    pub large: i8,
+    pub reserved: [i8; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowMark {
+    pub input: u64,
+    pub known_input: u64,
+    pub ts_us: i64,
+    pub known_us: i64,
+    pub first_ticks: i64,
+    pub last_ticks: i64,
+    pub lots: i64,
+    pub level_count: i64,
+    pub kind: i8,
+    pub side: i8,
+    pub reserved: [i8; 6],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowProfileRow {
+    pub price_ticks: i64,
+    pub buy_lots: i64,
+    pub sell_lots: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowValueArea {
+    pub poc_ticks: i64,
+    pub low_ticks: i64,
+    pub high_ticks: i64,
+    pub area_lots: i64,
+    pub total_lots: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowVwap {
+    pub first_input: u64,
+    pub ts_us: i64,
+    pub lots: i64,
+    pub notional_ticklots: FlowI128,
+    pub square_ticklots: FlowU192,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSizeClass {
+    pub min_lots: i64,
+    pub buy_lots: i64,
+    pub sell_lots: i64,
+    pub trade_count: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowRecent {
+    pub span_us: i64,
+    pub buy_lots: i64,
+    pub sell_lots: i64,
+    pub trade_count: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSession {
+    pub vwap: FlowVwap,
+    pub anchors: [FlowVwap; FLOW_ANCHORS_MAX],
+    pub size_classes: [FlowSizeClass; 9],
+    pub recent_trades: FlowRecent,
+    pub recent_time: FlowRecent,
+    pub large_threshold_lots: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowOrderflowCounts {
+    pub bars: [usize; FLOW_SERIES_MAX],
+    pub footprints: [usize; FLOW_SERIES_MAX],
+    pub footprint_rows: [usize; FLOW_SERIES_MAX],
+    pub bubbles: usize,
+    pub marks: usize,
 }
 
 #[repr(C)]
@@ -63,35 +253,6 @@ pub struct FlowBatch {
     pub side: *const i8,
     pub count: usize,
     pub total_lots: i64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowBar {
-    pub ts_us: i64,
-    pub open_ticks: i64,
-    pub high_ticks: i64,
-    pub low_ticks: i64,
-    pub close_ticks: i64,
-    pub buy_lots: i64,
-    pub sell_lots: i64,
-    pub trade_count: i64,
-    pub notional_ticklots: FlowI128,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowBubble {
-    pub input: u64,
-    pub ts_us: i64,
-    pub last_ts_us: i64,
-    pub first_ticks: i64,
-    pub last_ticks: i64,
-    pub qty_lots: i64,
-    pub offset_ticklots: i64,
-    pub trade_count: u32,
-    pub side: i8,
-    pub reserved: [i8; 3],
 }
 
 #[repr(C)]
@@ -149,14 +310,6 @@ pub struct FlowOrder {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowProfileRow {
-    pub price_ticks: i64,
-    pub buy_lots: i64,
-    pub sell_lots: i64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowSnapshot {
     pub input: u64,
     pub trade_count: u64,
@@ -208,15 +361,37 @@ unsafe extern "C" {
         order_id_out: *mut u64,
     ) -> FlowStatus;
     pub fn flow_cancel(kernel: *mut FlowKernel, ts_us: i64, order_id: u64) -> FlowStatus;
+    pub fn flow_anchor(kernel: *mut FlowKernel, anchor: usize) -> FlowStatus;
     pub fn flow_take_bars(
         kernel: *mut FlowKernel,
+        series: usize,
         out: *mut FlowBar,
+        capacity: usize,
+        count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_take_footprints(
+        kernel: *mut FlowKernel,
+        series: usize,
+        out: *mut FlowFootprint,
+        capacity: usize,
+        count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_take_footprint_rows(
+        kernel: *mut FlowKernel,
+        series: usize,
+        out: *mut FlowFootprintRow,
         capacity: usize,
         count_out: *mut usize,
     ) -> FlowStatus;
     pub fn flow_take_bubbles(
         kernel: *mut FlowKernel,
         out: *mut FlowBubble,
+        capacity: usize,
+        count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_take_marks(
+        kernel: *mut FlowKernel,
+        out: *mut FlowMark,
         capacity: usize,
         count_out: *mut usize,
     ) -> FlowStatus;
@@ -239,6 +414,10 @@ unsafe extern "C" {
         count_out: *mut usize,
     ) -> FlowStatus;
     pub fn flow_pending(kernel: *const FlowKernel, out: *mut usize) -> FlowStatus;
+    pub fn flow_orderflow_pending(
+        kernel: *const FlowKernel,
+        out: *mut FlowOrderflowCounts,
+    ) -> FlowStatus;
     pub fn flow_get_snapshot(kernel: *const FlowKernel, out: *mut FlowSnapshot) -> FlowStatus;
     pub fn flow_get_orders(
         kernel: *const FlowKernel,
@@ -251,6 +430,23 @@ unsafe extern "C" {
         out: *mut FlowProfileRow,
         capacity: usize,
         count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_get_bar(kernel: *const FlowKernel, series: usize, out: *mut FlowBar) -> FlowStatus;
+    pub fn flow_get_footprint(
+        kernel: *const FlowKernel,
+        series: usize,
+        out: *mut FlowFootprint,
+        rows: *mut FlowFootprintRow,
+        capacity: usize,
+        count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_get_session(kernel: *const FlowKernel, out: *mut FlowSession) -> FlowStatus;
+    pub fn flow_value_area_of(
+        rows: *const FlowProfileRow,
+        count: usize,
+        area_ppm: i64,
+        scratch: *mut i64,
+        out: *mut FlowValueArea,
     ) -> FlowStatus;
     pub fn flow_state_bytes(kernel: *const FlowKernel, bytes_out: *mut usize) -> FlowStatus;
     pub fn flow_save_state(
