@@ -21,17 +21,17 @@ from flowtape.stream.execution import (
     VenueRules,
 )
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.orderflow import SECOND_US, BarSeries, OrderFlow, TimeBars, make_orderflow
 from flowtape.stream.records import (
     CONFIG,
     LANE,
     MARKET,
-    ORDERFLOW_CONFIG,
     VENUE_RULES,
     Records,
     i128_pair,
 )
 
-SECOND_US = 1_000_000
+SERIES_MAX = 8
 
 # Fees are charged at the precision in which Binance books commissions.
 FEE_DECIMALS = 8
@@ -57,10 +57,14 @@ class EngineConfig:
     """Settings of an engine; equal settings and inputs give equal results.
 
     Attributes:
-        bar_us: span of the bars; screens and strategies make longer ones of them.
+        bars: the series of bars, at most 8. The first are time bars, which screens and strategies
+            build on.
+        orderflow: what else is worked out of the trades.
+        bubbles: merge trades to bubbles.
         bubble_window_us: longest span of a bubble.
         bubble_band_ticks: furthest price within a bubble from its first.
-        profile_rows_max: rows of the session profile, a power of two; wider ranges get wider rows.
+        profile_rows_max: rows of the session profile, a power of two; wider ranges get wider rows;
+            0: no profile.
         equity_grid_us: stream time between points of the equity curve besides fills; 0: fills only.
         latency_us: from a command to its arrival at the venue: one value, or up to 64 equally
             likely ones to draw from.
@@ -85,7 +89,9 @@ class EngineConfig:
         decide: when the strategy is called.
     """
 
-    bar_us: int = SECOND_US
+    bars: tuple[BarSeries, ...] = (TimeBars(SECOND_US),)
+    orderflow: OrderFlow = field(default_factory=OrderFlow)
+    bubbles: bool = True
     bubble_window_us: int = SECOND_US // 2
     bubble_band_ticks: int = 0
     profile_rows_max: int = 1 << 14
@@ -110,6 +116,17 @@ class EngineConfig:
     maintenance_ppm: int = 5_000
     rules: VenueRules = field(default_factory=VenueRules)
     decide: Decide = field(default_factory=Decide)
+
+    @property
+    def bar_us(self) -> int:
+        """Span of the first series' bars."""
+        return self.bars[0].threshold
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.bars) <= SERIES_MAX:
+            raise InputError(f"an engine has 1 to {SERIES_MAX} series of bars, not {len(self.bars)}")
+        if not isinstance(self.bars[0], TimeBars):
+            raise InputError("the first series of an engine must be time bars")
 
 
 def bubble_band_ticks(price_ticks: int) -> int:
@@ -202,6 +219,12 @@ def _market_record(instrument: Instrument, config: EngineConfig, decimals: int) 
     record["maintenance_ppm"] = config.maintenance_ppm
     for name in VENUE_RULES.names or ():
         record["rules"][name] = getattr(config.rules, name)
-    for name in ORDERFLOW_CONFIG.names or ():
-        record["flow"][name] = getattr(config, name)
+    record["flow"] = make_orderflow(
+        config.orderflow,
+        config.bars,
+        bubbles_on=config.bubbles,
+        bubble_window_us=config.bubble_window_us,
+        bubble_band_ticks=config.bubble_band_ticks,
+        profile_rows_max=config.profile_rows_max,
+    )
     return record

@@ -1,7 +1,7 @@
 """NumPy layouts of the kernel's records, and the few numbers derived from them for display.
 
 The layouts mirror `kernel/include/*.h`; a test compares sizes and offsets with the
-binary. 128-bit numbers are pairs `(lo, hi)`; `i128` makes exact Python integers of them.
+binary. 128-bit numbers are pairs `(lo, hi)`, 192-bit ones three words; `i128` and `u192` make exact integers.
 """
 
 import numpy as np
@@ -9,18 +9,59 @@ from numpy.typing import NDArray
 
 I128 = np.dtype([("lo", "<u8"), ("hi", "<i8")])
 
+U192 = np.dtype(
+    [
+        ("words", "<u8", (3,)),
+    ]
+)
+
+SERIES_CONFIG = np.dtype(
+    [
+        ("kind", "<i8"),
+        ("threshold", "<i8"),
+        ("row_ticks", "<i8"),
+    ]
+)
+
 ORDERFLOW_CONFIG = np.dtype(
     [
-        ("bar_us", "<i8"),
+        ("series_count", "<i8"),
+        ("series", SERIES_CONFIG, (8,)),
+        ("footprint_rows_max", "<i8"),
+        ("value_area_ppm", "<i8"),
+        ("imbalance_ppm", "<i8"),
+        ("imbalance_min_lots", "<i8"),
+        ("imbalance_stack_count", "<i8"),
+        ("bubbles_on", "<i8"),
         ("bubble_window_us", "<i8"),
         ("bubble_band_ticks", "<i8"),
+        ("large_window_count", "<i8"),
+        ("large_ppm", "<i8"),
+        ("large_min_count", "<i8"),
         ("profile_rows_max", "<i8"),
+        ("vwap_on", "<i8"),
+        ("anchor_on_utc_day", "<i8"),
+        ("size_class_count", "<i8"),
+        ("size_class_lots", "<i8", (8,)),
+        ("recent_trades_count", "<i8"),
+        ("recent_slot_us", "<i8"),
+        ("recent_slot_count", "<i8"),
+        ("sweep_level_count", "<i8"),
+        ("sweep_window_us", "<i8"),
+        ("absorption_lots", "<i8"),
+        ("absorption_window_us", "<i8"),
+        ("absorption_ticks", "<i8"),
+        ("exhaustion_count", "<i8"),
+        ("exhaustion_ticks", "<i8"),
     ]
 )
 
 BAR = np.dtype(
     [
         ("ts_us", "<i8"),
+        ("last_ts_us", "<i8"),
+        ("first_input", "<u8"),
+        ("last_input", "<u8"),
         ("open_ticks", "<i8"),
         ("high_ticks", "<i8"),
         ("low_ticks", "<i8"),
@@ -29,6 +70,38 @@ BAR = np.dtype(
         ("sell_lots", "<i8"),
         ("trade_count", "<i8"),
         ("notional_ticklots", I128),
+        ("sequence", "<u8"),
+    ]
+)
+
+FOOTPRINT = np.dtype(
+    [
+        ("sequence", "<u8"),
+        ("ts_us", "<i8"),
+        ("row_ticks", "<i8"),
+        ("poc_ticks", "<i8"),
+        ("area_low_ticks", "<i8"),
+        ("area_high_ticks", "<i8"),
+        ("max_delta_lots", "<i8"),
+        ("min_delta_lots", "<i8"),
+        ("row_count", "<i4"),
+        ("buy_stack_count", "<i4"),
+        ("sell_stack_count", "<i4"),
+        ("unfinished_high", "i1"),
+        ("unfinished_low", "i1"),
+        ("reserved", "V2"),
+    ]
+)
+
+FOOTPRINT_ROW = np.dtype(
+    [
+        ("sequence", "<u8"),
+        ("price_ticks", "<i8"),
+        ("buy_lots", "<i8"),
+        ("sell_lots", "<i8"),
+        ("buy_imbalance", "i1"),
+        ("sell_imbalance", "i1"),
+        ("reserved", "V6"),
     ]
 )
 
@@ -41,9 +114,27 @@ BUBBLE = np.dtype(
         ("last_ticks", "<i8"),
         ("qty_lots", "<i8"),
         ("offset_ticklots", "<i8"),
+        ("threshold_lots", "<i8"),
         ("trade_count", "<u4"),
         ("side", "i1"),
-        ("reserved", "V3"),
+        ("large", "i1"),
+        ("reserved", "V2"),
+    ]
+)
+
+MARK = np.dtype(
+    [
+        ("input", "<u8"),
+        ("known_input", "<u8"),
+        ("ts_us", "<i8"),
+        ("known_us", "<i8"),
+        ("first_ticks", "<i8"),
+        ("last_ticks", "<i8"),
+        ("lots", "<i8"),
+        ("level_count", "<i8"),
+        ("kind", "i1"),
+        ("side", "i1"),
+        ("reserved", "V6"),
     ]
 )
 
@@ -52,6 +143,55 @@ PROFILE_ROW = np.dtype(
         ("price_ticks", "<i8"),
         ("buy_lots", "<i8"),
         ("sell_lots", "<i8"),
+    ]
+)
+
+VALUE_AREA = np.dtype(
+    [
+        ("poc_ticks", "<i8"),
+        ("low_ticks", "<i8"),
+        ("high_ticks", "<i8"),
+        ("area_lots", "<i8"),
+        ("total_lots", "<i8"),
+    ]
+)
+
+VWAP = np.dtype(
+    [
+        ("first_input", "<u8"),
+        ("ts_us", "<i8"),
+        ("lots", "<i8"),
+        ("notional_ticklots", I128),
+        ("square_ticklots", U192),
+    ]
+)
+
+SIZE_CLASS = np.dtype(
+    [
+        ("min_lots", "<i8"),
+        ("buy_lots", "<i8"),
+        ("sell_lots", "<i8"),
+        ("trade_count", "<i8"),
+    ]
+)
+
+RECENT = np.dtype(
+    [
+        ("span_us", "<i8"),
+        ("buy_lots", "<i8"),
+        ("sell_lots", "<i8"),
+        ("trade_count", "<i8"),
+    ]
+)
+
+SESSION = np.dtype(
+    [
+        ("vwap", VWAP),
+        ("anchors", VWAP, (4,)),
+        ("size_classes", SIZE_CLASS, (9,)),
+        ("recent_trades", RECENT),
+        ("recent_time", RECENT),
+        ("large_threshold_lots", "<i8"),
     ]
 )
 
@@ -297,10 +437,18 @@ COMMAND = np.dtype([("input", "<u8"), ("ts_us", "<i8"), ("order_id", "<u8"), ("r
 
 Records = NDArray[np.void]
 
+SWEEP, ABSORPTION, EXHAUSTION = 0, 1, 2
+IMBALANCE, STACKED_IMBALANCE = 1, 2
+
 
 def i128(pair: np.void) -> int:
     """Return the exact integer of one `(lo, hi)` pair."""
     return (int(pair["hi"]) << 64) + int(pair["lo"])
+
+
+def u192(value: np.void) -> int:
+    """Return the exact integer of one record of `U192`."""
+    return sum(int(word) << (64 * i) for i, word in enumerate(value["words"]))
 
 
 def i128_pair(value: int) -> tuple[int, int]:

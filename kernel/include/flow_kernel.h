@@ -104,7 +104,7 @@ typedef struct flow_snapshot {
     int64_t high_ticks;
     int64_t low_ticks;
     int64_t profile_row_ticks;
-    int64_t profile_row_count; /* rows from the lowest to the highest price */
+    int64_t profile_row_count; /* rows from the lowest to the highest price; 0: no profile */
     int64_t open_order_count;  /* of all instruments, base lane */
     int64_t order_count;       /* of all instruments, any lane: what flow_get_orders copies */
     uint64_t next_order_id;
@@ -119,7 +119,7 @@ typedef struct flow_snapshot {
     flow_i128 equity_atoms;
     flow_i128 optimistic_atoms; /* equity of the other lanes */
     flow_i128 pessimistic_atoms;
-    flow_bar bar;       /* the open bar; trade_count 0: none */
+    flow_bar bar;       /* the open bar of series 0; trade_count 0: none */
     flow_bubble bubble; /* the open bubble; trade_count 0: none */
 } flow_snapshot;
 
@@ -159,7 +159,7 @@ flow_status flow_clock(flow_kernel *kernel, int64_t ts_us, flow_stop *stop_out);
 flow_status flow_gap(flow_kernel *kernel, uint32_t market);
 
 /* State a mark price at stream time ts_us: triggers and liquidations follow it. */
-flow_status flow_mark(flow_kernel *kernel, uint32_t market, int64_t ts_us, int64_t mark_ticks,
+flow_status flow_mark_price(flow_kernel *kernel, uint32_t market, int64_t ts_us, int64_t mark_ticks,
                       flow_stop *stop_out);
 
 /* State that longs pay shorts rate_ppb of their position at the mark price. FLOW_NO_MARK. */
@@ -188,11 +188,24 @@ flow_status flow_cancel_all(flow_kernel *kernel, int64_t ts_us, int64_t market, 
 flow_status flow_amend(flow_kernel *kernel, int64_t ts_us, uint64_t order_id, int64_t qty_lots,
                        int64_t price_ticks, int64_t trigger_ticks);
 
-/* Move up to capacity records out of an outbox, oldest first. */
-flow_status flow_take_bars(flow_kernel *kernel, uint32_t market, flow_bar *out, size_t capacity,
-                           size_t *count_out);
+/* Set an anchor of VWAP behind the last input: its sums start with the next print.
+ * FLOW_BAD_MARKET, FLOW_BAD_ANCHOR, FLOW_ENDED. */
+flow_status flow_anchor(flow_kernel *kernel, uint32_t market, size_t anchor);
+
+/*
+ * Move up to capacity records out of an outbox, oldest first. Each instrument has its own, and each
+ * of its series. FLOW_BAD_MARKET, FLOW_BAD_SERIES.
+ */
+flow_status flow_take_bars(flow_kernel *kernel, uint32_t market, size_t series, flow_bar *out,
+                           size_t capacity, size_t *count_out);
+flow_status flow_take_footprints(flow_kernel *kernel, uint32_t market, size_t series,
+                                 flow_footprint *out, size_t capacity, size_t *count_out);
+flow_status flow_take_footprint_rows(flow_kernel *kernel, uint32_t market, size_t series,
+                                     flow_footprint_row *out, size_t capacity, size_t *count_out);
 flow_status flow_take_bubbles(flow_kernel *kernel, uint32_t market, flow_bubble *out,
                               size_t capacity, size_t *count_out);
+flow_status flow_take_marks(flow_kernel *kernel, uint32_t market, flow_mark *out, size_t capacity,
+                            size_t *count_out);
 flow_status flow_take_fills(flow_kernel *kernel, flow_fill *out, size_t capacity,
                             size_t *count_out);
 flow_status flow_take_order_events(flow_kernel *kernel, flow_order_event *out, size_t capacity,
@@ -212,9 +225,30 @@ flow_status flow_get_position(const flow_kernel *kernel, uint32_t market, int64_
 flow_status flow_get_orders(const flow_kernel *kernel, flow_order *out, size_t capacity,
                             size_t *count_out);
 
-/* Copy the profile from low to high, rows without volume included. FLOW_SMALL_BUFFER. */
+/* Copy the session's profile from low to high, rows without volume included. Rows are the smallest
+ * power of two of ticks wide with which they are at most profile_rows_max. FLOW_SMALL_BUFFER. */
 flow_status flow_get_profile(const flow_kernel *kernel, uint32_t market, flow_profile_row *out,
                              size_t capacity, size_t *count_out);
+
+/* The open bar of a series; trade_count 0: none. FLOW_BAD_SERIES. */
+flow_status flow_get_bar(const flow_kernel *kernel, uint32_t market, size_t series, flow_bar *out);
+
+/* The footprint of a series' open bar so far; all zero when there is none. FLOW_BAD_SERIES,
+ * FLOW_SMALL_BUFFER when capacity is below footprint_rows_max and not enough. */
+flow_status flow_get_footprint(const flow_kernel *kernel, uint32_t market, size_t series,
+                               flow_footprint *out, flow_footprint_row *rows, size_t capacity,
+                               size_t *count_out);
+
+/* Sums that run along. */
+flow_status flow_get_session(const flow_kernel *kernel, uint32_t market, flow_session *out);
+
+/*
+ * Point of control and value area of neighbouring rows, from low to high, rows without volume
+ * included, as flow_get_profile gives them; all zero without rows. scratch has room for count
+ * numbers. FLOW_BAD_QTY, FLOW_OVERFLOW, FLOW_BAD_CONFIG for area_ppm.
+ */
+flow_status flow_value_area_of(const flow_profile_row *rows, size_t count, int64_t area_ppm,
+                               int64_t *scratch, flow_value_area *out);
 
 /* Bytes that flow_save_state will write now. */
 flow_status flow_state_bytes(const flow_kernel *kernel, size_t *bytes_out);

@@ -55,6 +55,8 @@
     ITEM(NOT_DRAINED, "an outbox must be emptied first") \
     ITEM(BAD_STATE, "the bytes are no state of this version and configuration") \
     ITEM(SMALL_BUFFER, "the buffer is too small") \
+    ITEM(BAD_SERIES, "there is no series of this number") \
+    ITEM(BAD_ANCHOR, "there is no such anchor, or VWAP is switched off") \
     ITEM(NO_MARK, "this instrument has no mark price yet") \
     ITEM(PRICE_FILTER, "a price is off the venue's tick or outside its price range") \
     ITEM(LOT_SIZE, "a quantity is off the venue's step or outside its quantity range") \

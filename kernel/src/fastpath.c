@@ -1,193 +1,493 @@
 /*
- * Prints that change nothing but sums.
+ * Runs of prints that concern order flow alone.
  *
- * A block of prints is taken twice. The first pass adds up bars and profile, and notes the running
- * sums and the rows at which bubbles start; whether a print joins a bubble is close to a coin toss,
- * so nothing there branches on it. The second pass makes a bubble of each piece, from differences
- * of the running sums.
+ * A run is cut into blocks that stay in the processor's first cache. Each block is looked over once
+ * for what it must not hold; then every part of order flow that is switched on goes over it in a
+ * tight loop of its own. Each part ends where its function for single prints would.
  */
 #include "orderflow.h"
 
 #define BLOCK_ROWS 512
+#define LOOK_ROWS 64
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-typedef struct block {
-    size_t start_count;
-    uint32_t starts[BLOCK_ROWS + 1];         /* rows of the block at which bubbles start */
+/* Prints in order of time, none of which sets an anchor, and what bounds their sums. */
+typedef struct rows {
+    const int64_t *ts_us;
+    const int64_t *price_ticks;
+    const int64_t *qty_lots;
+    const int8_t *side;
+    size_t count;
+    uint64_t input; /* the number before the first one's */
+    int64_t low_ticks;
+    int64_t high_ticks;
+    int64_t lots;
+} rows;
+
+typedef struct bubble_starts {
+    size_t count;
+    uint32_t rows[BLOCK_ROWS + 1];           /* rows of the block at which bubbles start */
     int64_t lots_before[BLOCK_ROWS + 1];     /* sums of the block's rows before each row; */
     uint64_t product_before[BLOCK_ROWS + 1]; /* of price x quantity modulo 2^64 */
-} block;
+} bubble_starts;
 
 /*
- * Close the open bar and start the one that a print lies in. Field by field: a copy of the whole
- * struct would have to wait for the stores that have just filled it.
+ * How many of `count` rows, from the first on, are in order of time, before next_us and within the
+ * prices? They become the rows of r, with their lowest and highest price and their volume.
  */
-static void roll_bar(orderflow *f, int64_t ts_us, int64_t price_ticks)
+static size_t look_over(rows *r, const window *w, int64_t next_us, size_t count)
 {
-    flow_bar *bar = &f->bar, *out = &f->bars.items[f->bars.tail];
-    if (bar->trade_count > 0) {
-        out->ts_us = bar->ts_us;
-        out->open_ticks = bar->open_ticks;
-        out->high_ticks = bar->high_ticks;
-        out->low_ticks = bar->low_ticks;
-        out->close_ticks = bar->close_ticks;
-        out->buy_lots = bar->buy_lots;
-        out->sell_lots = bar->sell_lots;
-        out->trade_count = bar->trade_count;
-        out->notional_ticklots.lo = bar->notional_ticklots.lo;
-        out->notional_ticklots.hi = bar->notional_ticklots.hi;
-        f->closed_buy_lots += bar->buy_lots;
-        f->closed_sell_lots += bar->sell_lots;
-        f->closed_notional += i128_of(bar->notional_ticklots);
-        f->bars.tail++;
+    const int64_t least = max_i64(w->low_ticks, 1);
+    const int64_t most = min_i64(w->high_ticks, FLOW_PRICE_TICKS_MAX);
+    int64_t now = w->stream_us, low = INT64_MAX, high = 0, lots = 0;
+    size_t at = 0;
+    while (at < count) {
+        const size_t stop = count - at < LOOK_ROWS ? count : at + LOOK_ROWS;
+        const int64_t *restrict ts = r->ts_us, *restrict price = r->price_ticks;
+        const int64_t *restrict qty = r->qty_lots;
+        int64_t piece_low = price[at], piece_high = price[at], piece_lots = 0, late = ts[at] - now;
+        for (size_t i = at + 1; i < stop; i++)
+            late |= ts[i] - ts[i - 1];
+        for (size_t i = at; i < stop; i++) {
+            piece_low = min_i64(piece_low, price[i]);
+            piece_high = max_i64(piece_high, price[i]);
+            piece_lots += qty[i];
+        }
+        if (late < 0 || ts[stop - 1] >= next_us || piece_low < least || piece_high > most) break;
+        low = min_i64(low, piece_low);
+        high = max_i64(high, piece_high);
+        lots += piece_lots;
+        now = ts[stop - 1];
+        at = stop;
     }
-    const int64_t bar_us = f->config.bar_us;
-    bar->ts_us += bar_us;
-    if (UNLIKELY(ts_us - bar->ts_us >= bar_us)) bar->ts_us = ts_us / bar_us * bar_us;
-    bar->open_ticks = bar->high_ticks = bar->low_ticks = price_ticks;
-    bar->buy_lots = bar->sell_lots = bar->trade_count = 0;
-    bar->notional_ticklots.lo = 0;
-    bar->notional_ticklots.hi = 0;
+    for (; at < count; at++) {
+        const int64_t t = r->ts_us[at], p = r->price_ticks[at];
+        if (t < now || t >= next_us || p < least || p > most) break;
+        low = min_i64(low, p);
+        high = max_i64(high, p);
+        lots += r->qty_lots[at];
+        now = t;
+    }
+    r->count = at;
+    r->low_ticks = low;
+    r->high_ticks = high;
+    r->lots = lots;
+    return at;
 }
 
-/* The first pass over up to `count` rows from `at` on; returns how many need nothing but sums. */
-static size_t add_sums(orderflow *f, window *w, const flow_batch *b, size_t at, size_t count,
-                       block *out)
+/* Whether the sums that the loops below make of a block stay within 64 bits. */
+static bool sums_are_small(const orderflow *f, const rows *r)
 {
-    const int64_t *restrict ts = b->ts_us + at, *restrict price = b->price_ticks + at;
-    const int64_t *restrict qty = b->qty_lots + at;
-    const int8_t *restrict side = b->side + at;
-    const int64_t next_us = w->next_us, low = max_i64(w->low_ticks, f->low_ticks);
-    const uint64_t span = (uint64_t)(min_i64(w->high_ticks, f->high_ticks) - low);
-    const int64_t window_us = f->config.bubble_window_us;
-    const int64_t band_ticks = f->config.bubble_band_ticks;
-    const int64_t mask = f->profile.mask;
-    const int32_t shift = f->profile.shift;
-    profile_cell *const cells = f->profile.cells;
+    const i128 limit = INT64_MAX / 2, lots = r->lots;
+    const i128 spread = r->high_ticks - r->low_ticks;
+    return lots * r->high_ticks <= limit &&
+           (lots + f->bubble.qty_lots) * f->config->bubble_band_ticks <= limit &&
+           f->bubble.trade_count < UINT32_MAX / 2 &&
+           (!f->config->vwap_on || spread * spread <= limit / (lots > 0 ? lots : 1));
+}
 
-    int64_t open_ts = f->bubble.ts_us, open_ticks = f->bubble.first_ticks;
-    int64_t open_side = f->bubble.side;
-    int64_t now = w->stream_us, lots = 0;
-    uint64_t product = 0;
-    size_t i = 0, start_count = 0;
-    for (;;) {
-        flow_bar *bar = &f->bar;
-        const size_t bar_row = i;
-        const int64_t lots_before_bar = lots, bar_end = bar->ts_us + f->config.bar_us;
-        const int64_t stop_us = min_i64(next_us, bar_end);
-        int64_t bar_high = bar->high_ticks, bar_low = bar->low_ticks, delta_lots = 0;
-        u128 notional = (u128)i128_of(bar->notional_ticklots);
-        for (; i < count; i++) {
-            const int64_t t = ts[i], p = price[i], q = qty[i], s = side[i];
-            if (UNLIKELY(t < now || t >= stop_us || (uint64_t)(p - low) > span)) break;
-            const u128 value = (u128)(uint64_t)p * (uint64_t)q;
-            const int64_t away = p - open_ticks;
-            const int64_t starts = (s != open_side) | (t - open_ts > window_us) |
-                                   ((uint64_t)(away + band_ticks) > 2 * (uint64_t)band_ticks);
-            const int64_t keep = starts - 1; /* all ones when the print joins */
-            now = t;
-            bar_high = max_i64(bar_high, p);
-            bar_low = min_i64(bar_low, p);
-            notional += value;
-            delta_lots += q * s;
-            cells[(p >> shift) & mask].lots[(s + 1) >> 1] += q;
-            open_ticks = p - (away & keep);
-            open_ts = t ^ ((t ^ open_ts) & keep);
-            open_side = s;
-            out->starts[start_count] = (uint32_t)i;
-            out->lots_before[i] = lots;
-            out->product_before[i] = product;
-            start_count += (size_t)starts;
+/* ---- bars */
+
+/* Whether a bar with these sums ends; `product` counts from where `dollars_left` were left. */
+ALWAYS_INLINE bool reaches(flow_series_kind kind, int64_t threshold, int64_t dollars_left,
+                           int64_t trades, int64_t lots, uint64_t product, int64_t delta,
+                           int64_t buys)
+{
+    switch (kind) {
+    case FLOW_SERIES_TIME:
+        return false;
+    case FLOW_SERIES_TICK:
+        return trades >= threshold;
+    case FLOW_SERIES_VOLUME:
+        return lots >= threshold;
+    case FLOW_SERIES_DOLLAR:
+        return (int64_t)product >= dollars_left;
+    case FLOW_SERIES_DELTA:
+        return delta >= threshold || delta <= -threshold;
+    case FLOW_SERIES_TICK_IMBALANCE:
+        return 2 * buys - trades >= threshold || trades - 2 * buys >= threshold;
+    case FLOW_SERIES_TICK_RUN:
+        return buys >= threshold || trades - buys >= threshold;
+    case FLOW_SERIES_VOLUME_RUN:
+        return ((uint64_t)lots + (uint64_t)delta) / 2 >= (uint64_t)threshold ||
+               ((uint64_t)lots - (uint64_t)delta) / 2 >= (uint64_t)threshold;
+    }
+    return false;
+}
+
+/* The prices whose rows fit a table together with those of a bar. */
+typedef struct fit {
+    int64_t low_ticks;
+    uint64_t span_ticks;
+} fit;
+
+ALWAYS_INLINE fit fit_of(const price_table *t, int64_t low, int64_t high)
+{
+    const int64_t first = price_table_row(t, low), width = price_table_width(t);
+    const int64_t spare = t->mask - (price_table_row(t, high) - first);
+    return (fit){(first - spare / 2) * width, (uint64_t)((t->mask + 1) * width - 1)};
+}
+
+/*
+ * Bars of one series; kind and footprints are constants of each copy that is made of this. Sums
+ * count from the bar's start, but `product` from the first row of the piece.
+ */
+ALWAYS_INLINE void series_rows(series *s, const rows *r, const flow_series_kind kind,
+                               const bool footprints)
+{
+    const int64_t *restrict ts = r->ts_us, *restrict price = r->price_ticks;
+    const int64_t *restrict qty = r->qty_lots;
+    const int8_t *restrict side = r->side;
+    const int64_t threshold = s->config.threshold;
+    const bool counts_buyers = kind == FLOW_SERIES_TICK_IMBALANCE || kind == FLOW_SERIES_TICK_RUN;
+    flow_bar *bar = &s->bar;
+    size_t i = 0;
+    while (i < r->count) {
+        if (kind == FLOW_SERIES_TIME && bar->trade_count > 0 && ts[i] - bar->ts_us >= threshold)
+            series_close(s);
+        if (bar->trade_count == 0) series_open(s, price[i], r->input + i + 1, ts[i]);
+
+        const size_t from = i;
+        const int64_t end_us = bar->ts_us + threshold, trades_before = bar->trade_count;
+        const int64_t dollars_left =
+            kind == FLOW_SERIES_DOLLAR ? threshold - (int64_t)bar->notional_ticklots.lo : 0;
+        const int64_t lots_before = bar->buy_lots + bar->sell_lots;
+        const int64_t delta_before = bar->buy_lots - bar->sell_lots;
+        int64_t high = bar->high_ticks, low = bar->low_ticks;
+        int64_t lots = lots_before, delta = delta_before, buys = s->buy_count;
+        int64_t most = s->max_delta_lots, least = s->min_delta_lots;
+        uint64_t product = 0;
+        bool done = false, outside = false;
+        const price_table table = footprints ? s->table : (price_table){0};
+        const fit fits = footprints ? fit_of(&table, low, high) : (fit){0, 0};
+
+        for (; i < r->count; i++) {
+            if (kind == FLOW_SERIES_TIME && ts[i] >= end_us) break;
+            const int64_t p = price[i], q = qty[i], sign = side[i];
+            if (footprints) {
+                if (UNLIKELY((uint64_t)(p - fits.low_ticks) > fits.span_ticks)) {
+                    outside = true;
+                    break;
+                }
+                table.cells[price_table_row(&table, p) & table.mask].lots[sign > 0] += q;
+            }
+            high = max_i64(high, p);
+            low = min_i64(low, p);
             lots += q;
-            product += (uint64_t)value;
+            product += (uint64_t)p * (uint64_t)q;
+            delta += q * sign;
+            if (footprints) {
+                most = max_i64(most, delta);
+                least = min_i64(least, delta);
+            }
+            if (counts_buyers) buys += sign > 0;
+            if (reaches(kind, threshold, dollars_left, trades_before + (int64_t)(i - from) + 1,
+                        lots, product, delta, buys)) {
+                i++;
+                done = true;
+                break;
+            }
         }
-        if (i > bar_row) {
-            const int64_t bar_lots = lots - lots_before_bar;
-            bar->high_ticks = bar_high;
-            bar->low_ticks = bar_low;
+        if (i > from) {
+            const int64_t lots_more = lots - lots_before, delta_more = delta - delta_before;
+            bar->high_ticks = high;
+            bar->low_ticks = low;
             bar->close_ticks = price[i - 1];
-            bar->buy_lots += (bar_lots + delta_lots) / 2;
-            bar->sell_lots += (bar_lots - delta_lots) / 2;
-            bar->trade_count += (int64_t)(i - bar_row);
-            bar->notional_ticklots = i128_pair((i128)notional);
+            bar->last_ts_us = ts[i - 1];
+            bar->last_input = r->input + i;
+            bar->buy_lots += (lots_more + delta_more) / 2;
+            bar->sell_lots += (lots_more - delta_more) / 2;
+            bar->trade_count += (int64_t)(i - from);
+            bar->notional_ticklots = i128_pair(i128_of(bar->notional_ticklots) + (i128)product);
+            s->buy_count = buys;
+            s->max_delta_lots = most;
+            s->min_delta_lots = least;
         }
-        if (i == count || ts[i] < bar_end || ts[i] >= next_us ||
-            (uint64_t)(price[i] - low) > span || f->bars.tail == f->bars.capacity)
-            break;
-        roll_bar(f, ts[i], price[i]);
+        if (done) series_close(s);
+        if (outside) {
+            const print trade = {ts[i], price[i], qty[i], side[i]};
+            series_print(s, &trade, r->input + i + 1, ts[i]);
+            i++;
+        }
     }
-    w->stream_us = now;
-    out->start_count = start_count;
-    out->starts[start_count] = (uint32_t)i;
-    out->lots_before[i] = lots;
-    out->product_before[i] = product;
-    return i;
 }
 
-/* Add rows [row, end) of the block to the bubble whose first price and time are set. */
-static inline void extend_bubble(flow_bubble *bubble, const flow_batch *b, size_t at,
-                                 const block *from, size_t row, size_t end)
+#define SERIES_CASE(kind) \
+    case kind: \
+        if (series_has_footprints(s)) \
+            series_rows(s, r, kind, true); \
+        else \
+            series_rows(s, r, kind, false); \
+        return;
+
+static void add_to_series(series *s, const rows *r)
+{
+    switch ((flow_series_kind)s->config.kind) {
+        SERIES_CASE(FLOW_SERIES_TIME)
+        SERIES_CASE(FLOW_SERIES_TICK)
+        SERIES_CASE(FLOW_SERIES_VOLUME)
+        SERIES_CASE(FLOW_SERIES_DOLLAR)
+        SERIES_CASE(FLOW_SERIES_DELTA)
+        SERIES_CASE(FLOW_SERIES_TICK_IMBALANCE)
+        SERIES_CASE(FLOW_SERIES_TICK_RUN)
+        SERIES_CASE(FLOW_SERIES_VOLUME_RUN)
+    }
+}
+
+/* ---- profile */
+
+static void add_to_profile(orderflow *f, const rows *r)
+{
+    const int64_t *restrict price = r->price_ticks, *restrict qty = r->qty_lots;
+    const int8_t *restrict side = r->side;
+    price_table *t = &f->profile;
+    price_table_fit(t, f->low_ticks, f->high_ticks, min_i64(f->low_ticks, r->low_ticks),
+                    max_i64(f->high_ticks, r->high_ticks));
+    const int64_t mask = t->mask;
+    const int32_t fold = t->fold;
+    price_cell *const cells = t->cells;
+    for (size_t i = 0; i < r->count; i++)
+        cells[(price[i] >> fold) & mask].lots[side[i] > 0] += qty[i];
+}
+
+/* ---- bubbles */
+
+/*
+ * Find where bubbles start, without a branch on it: whether a print joins a bubble is close to a
+ * coin toss.
+ */
+static void find_bubbles(const orderflow *f, const rows *r, bubble_starts *out)
+{
+    const int64_t *restrict ts = r->ts_us, *restrict price = r->price_ticks;
+    const int64_t *restrict qty = r->qty_lots;
+    const int8_t *restrict side = r->side;
+    const int64_t window_us = f->config->bubble_window_us;
+    const int64_t band_ticks = f->config->bubble_band_ticks;
+    int64_t open_us = f->bubble.ts_us, open_ticks = f->bubble.first_ticks;
+    int64_t open_side = f->bubble.side; /* 0 without an open one, so that the first row starts */
+    int64_t lots = 0;
+    uint64_t product = 0;
+    size_t start_count = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        const int64_t t = ts[i], p = price[i], q = qty[i], s = side[i];
+        const int64_t away = p - open_ticks;
+        const int64_t starts = (s != open_side) | (t - open_us > window_us) |
+                               ((uint64_t)(away + band_ticks) > 2 * (uint64_t)band_ticks);
+        const int64_t keep = starts - 1; /* all ones when the print joins */
+        open_ticks = p - (away & keep);
+        open_us = t ^ ((t ^ open_us) & keep);
+        open_side = s;
+        out->rows[start_count] = (uint32_t)i;
+        out->lots_before[i] = lots;
+        out->product_before[i] = product;
+        start_count += (size_t)starts;
+        lots += q;
+        product += (uint64_t)p * (uint64_t)q;
+    }
+    out->count = start_count;
+    out->rows[start_count] = (uint32_t)r->count;
+    out->lots_before[r->count] = lots;
+    out->product_before[r->count] = product;
+}
+
+/* Add rows [row, end) to the bubble whose first price and time are set. */
+ALWAYS_INLINE void extend_bubble(flow_bubble *bubble, const rows *r, const bubble_starts *from,
+                                 size_t row, size_t end)
 {
     const int64_t lots = from->lots_before[end] - from->lots_before[row];
     const uint64_t product = from->product_before[end] - from->product_before[row];
-    bubble->last_ts_us = b->ts_us[at + end - 1];
-    bubble->last_ticks = b->price_ticks[at + end - 1];
+    bubble->last_ts_us = r->ts_us[end - 1];
+    bubble->last_ticks = r->price_ticks[end - 1];
     bubble->qty_lots += lots;
     bubble->offset_ticklots += (int64_t)(product - (uint64_t)bubble->first_ticks * (uint64_t)lots);
     bubble->trade_count += (uint32_t)(end - row);
 }
 
-/* The second pass: close the open bubble where another starts; the last one stays open. */
-static void add_bubbles(orderflow *f, uint64_t input, const flow_batch *b, size_t at,
-                        const block *from)
+ALWAYS_INLINE void start_bubble(flow_bubble *bubble, const rows *r, size_t row)
+{
+    bubble->input = r->input + row + 1;
+    bubble->ts_us = r->ts_us[row];
+    bubble->first_ticks = r->price_ticks[row];
+    bubble->qty_lots = 0;
+    bubble->offset_ticklots = 0;
+    bubble->threshold_lots = 0;
+    bubble->trade_count = 0;
+    bubble->side = r->side[row];
+    bubble->large = 0;
+}
+
+/* Close the open bubble where another starts; the last one stays open. */
+static void add_bubbles(orderflow *f, const rows *r, const bubble_starts *from)
 {
     flow_bubble *place = f->bubbles.items + f->bubbles.tail;
-    *place = f->bubble;
-    if (from->starts[0] > 0) extend_bubble(place, b, at, from, 0, from->starts[0]);
-    for (size_t n = 0; n < from->start_count; n++) {
-        const size_t row = from->starts[n];
+    size_t n = 0;
+    if (f->bubble.trade_count > 0) {
+        *place = f->bubble;
+        if (from->rows[0] > 0) extend_bubble(place, r, from, 0, from->rows[0]);
+    } else {
+        start_bubble(place, r, 0);
+        extend_bubble(place, r, from, 0, from->rows[1]);
+        n = 1;
+    }
+    for (; n < from->count; n++) {
+        orderflow_measure_bubble(f, place);
         place++;
-        place->input = input + row + 1;
-        place->ts_us = b->ts_us[at + row];
-        place->first_ticks = b->price_ticks[at + row];
-        place->qty_lots = 0;
-        place->offset_ticklots = 0;
-        place->trade_count = 0;
-        place->side = b->side[at + row];
-        extend_bubble(place, b, at, from, row, from->starts[n + 1]);
+        start_bubble(place, r, from->rows[n]);
+        extend_bubble(place, r, from, from->rows[n], from->rows[n + 1]);
     }
     f->bubble = *place;
     f->bubbles.tail = (size_t)(place - f->bubbles.items);
 }
 
-/* Whether no sum of a bubble can leave 64 bits within a batch. */
-static bool bubble_sums_are_small(const orderflow *f, const flow_batch *b)
+/* ---- session sums */
+
+/* Sum of price^2 x quantity from the block's lowest price, so that its terms are small. */
+static void add_to_vwap(session *s, const rows *r)
 {
-    const flow_bubble *open = &f->bubble;
-    i128 lots = (i128)b->total_lots + open->qty_lots;
-    return lots * f->config.bubble_band_ticks <= INT64_MAX / 2 &&
-           open->trade_count < UINT32_MAX / 2 && b->count < UINT32_MAX / 2;
+    const int64_t *restrict price = r->price_ticks, *restrict qty = r->qty_lots;
+    const uint64_t base = (uint64_t)r->low_ticks;
+    uint64_t square = 0, moment = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        const uint64_t d = (uint64_t)price[i] - base, weight = d * (uint64_t)qty[i];
+        moment += weight;
+        square += d * weight;
+    }
+    const uint64_t lots = (uint64_t)r->lots;
+    flow_vwap *v = &s->vwap;
+    v->lots += r->lots;
+    v->notional_ticklots =
+        i128_pair(i128_of(v->notional_ticklots) + (i128)((u128)base * lots + moment));
+    u192_add_product(&v->square_ticklots, (u128)base * base, lots);
+    u192_add_product(&v->square_ticklots, (u128)base * 2, moment);
+    u192_add_product(&v->square_ticklots, 1, square);
+}
+
+static void add_to_size_class(flow_size_class *class, const rows *r)
+{
+    const int64_t *restrict qty = r->qty_lots;
+    const int8_t *restrict side = r->side;
+    const int64_t least = class->min_lots;
+    int64_t lots = 0, delta = 0, trades = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        const int64_t in = qty[i] >= least, q = qty[i] & -in;
+        lots += q;
+        delta += q * side[i];
+        trades += in;
+    }
+    class->buy_lots += (lots + delta) / 2;
+    class->sell_lots += (lots - delta) / 2;
+    class->trade_count += trades;
+}
+
+static void add_to_recent_trades(session *s, const rows *r)
+{
+    const size_t capacity = (size_t)s->config->recent_trades_count;
+    int64_t buy = s->trade_buy_lots, sell = s->trade_sell_lots;
+    size_t next = s->trade_next;
+    for (size_t i = 0; i < r->count; i++) {
+        /* Entries that were never filled are zero. */
+        const int64_t out = s->trades[next], in = r->qty_lots[i] * r->side[i];
+        buy += max_i64(in, 0) - max_i64(out, 0);
+        sell += max_i64(-in, 0) - max_i64(-out, 0);
+        s->trades[next] = in;
+        next = next + 1 == capacity ? 0 : next + 1;
+    }
+    s->trade_buy_lots = buy;
+    s->trade_sell_lots = sell;
+    s->trade_next = next;
+    s->trade_count = capacity - s->trade_count < r->count ? capacity : s->trade_count + r->count;
+}
+
+static void add_to_recent_time(session *s, const rows *r)
+{
+    const int64_t step = s->config->recent_slot_us;
+    for (size_t i = 0; i < r->count;) {
+        recent_slot *slot = session_slot(s, r->ts_us[i]);
+        const int64_t end_us = (slot->number + 1) * step;
+        const size_t from = i;
+        int64_t lots = 0, delta = 0;
+        for (; i < r->count && r->ts_us[i] < end_us; i++) {
+            lots += r->qty_lots[i];
+            delta += r->qty_lots[i] * r->side[i];
+        }
+        slot->buy_lots += (lots + delta) / 2;
+        slot->sell_lots += (lots - delta) / 2;
+        slot->trade_count += (int64_t)(i - from);
+    }
+}
+
+static void add_to_session(session *s, const rows *r)
+{
+    const flow_orderflow_config *c = s->config;
+    if (c->vwap_on) add_to_vwap(s, r);
+    for (int64_t i = 0; i < c->size_class_count; i++)
+        add_to_size_class(&s->at_least[i], r);
+    if (c->recent_trades_count > 0) add_to_recent_trades(s, r);
+    if (c->recent_slot_us > 0) add_to_recent_time(s, r);
+}
+
+/* ---- marks */
+
+/* `closed` are the bubbles that closed in the block; bubble i did so at row starts[i]. */
+static void add_to_marks(marks *m, const rows *r, const flow_bubble *closed, size_t closed_count,
+                         const uint32_t *starts)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        const print trade = {r->ts_us[i], r->price_ticks[i], r->qty_lots[i], r->side[i]};
+        if (n < closed_count && starts[n] == i)
+            marks_bubble(m, &closed[n++], r->input + i + 1, trade.ts_us);
+        marks_print(m, &trade, r->input + i + 1, trade.ts_us);
+    }
+}
+
+static void add_rows(orderflow *f, const rows *r)
+{
+    const flow_orderflow_config *c = f->config;
+    bubble_starts starts;
+    const size_t tail = f->bubbles.tail;
+    if (c->profile_rows_max > 0) add_to_profile(f, r);
+    f->low_ticks = min_i64(f->low_ticks, r->low_ticks);
+    f->high_ticks = max_i64(f->high_ticks, r->high_ticks);
+    for (size_t i = 0; i < f->series_count; i++)
+        add_to_series(&f->series[i], r);
+    starts.count = 0;
+    if (c->bubbles_on) {
+        find_bubbles(f, r, &starts);
+        add_bubbles(f, r, &starts);
+    }
+    add_to_session(&f->session, r);
+    if (marks_are_on(c)) {
+        const size_t closed = f->bubbles.tail - tail;
+        add_to_marks(&f->marks, r, f->bubbles.items + tail, closed,
+                     starts.rows + (starts.count - closed));
+    }
+    f->trade_count += r->count;
+    f->last_ticks = r->price_ticks[r->count - 1];
+    f->last_side = r->side[r->count - 1];
 }
 
 size_t fastpath_run(orderflow *f, window *w, const flow_batch *b, size_t start, size_t limit)
 {
-    block found;
     size_t at = start;
-    if (f->bar.trade_count == 0 || f->bubble.trade_count == 0 || w->next_us == ALWAYS_US ||
-        max_i64(w->low_ticks, f->low_ticks) > min_i64(w->high_ticks, f->high_ticks) ||
-        !bubble_sums_are_small(f, b))
-        return start;
+    const int64_t next_us =
+        min_i64(min_i64(w->next_us, session_next_us(&f->session)), FLOW_TS_US_MAX + 1);
+    if (f->trade_count == 0 || w->low_ticks > w->high_ticks || next_us == ALWAYS_US) return start;
     while (at < limit) {
         const size_t want = limit - at < BLOCK_ROWS ? limit - at : BLOCK_ROWS;
-        const size_t count = add_sums(f, w, b, at, want, &found);
-        if (count > 0) {
-            add_bubbles(f, w->input, b, at, &found);
-            at += count;
-            w->input += count;
-            f->trade_count += count;
-            f->last_ticks = b->price_ticks[at - 1];
-            f->last_side = b->side[at - 1];
-        }
-        if (count < want) break;
+        rows r = {
+            .ts_us = b->ts_us + at,
+            .price_ticks = b->price_ticks + at,
+            .qty_lots = b->qty_lots + at,
+            .side = b->side + at,
+            .input = w->input,
+        };
+        if (look_over(&r, w, next_us, want) == 0 || !sums_are_small(f, &r)) break;
+        add_rows(f, &r);
+        at += r.count;
+        w->input += r.count;
+        w->stream_us = r.ts_us[r.count - 1];
+        if (r.count < want) break;
     }
     return at;
 }

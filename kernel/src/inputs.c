@@ -141,8 +141,13 @@ flow_status flow_run(flow_kernel *k, const flow_batch *batch, size_t start, size
         const size_t first = i;
         i = run_quiet(k, m, batch, i, limit);
         if (i < limit && outboxes_have_room(k)) {
-            const print trade = {batch->ts_us[i], batch->price_ticks[i], batch->qty_lots[i],
-                                 batch->side[i]};
+            /* Columns that were changed behind the check must not reach beyond any table. */
+            const print trade = {
+                max_i64(0, min_i64(batch->ts_us[i], FLOW_TS_US_MAX)),
+                max_i64(1, min_i64(batch->price_ticks[i], FLOW_PRICE_TICKS_MAX)),
+                max_i64(1, min_i64(batch->qty_lots[i], FLOW_QTY_LOTS_MAX)),
+                batch->side[i] > 0 ? 1 : -1,
+            };
             decides = apply_print(k, index, &trade);
             i++;
         }
@@ -202,7 +207,7 @@ flow_status flow_gap(flow_kernel *k, uint32_t market_index)
     return finish_input(k);
 }
 
-flow_status flow_mark(flow_kernel *k, uint32_t market_index, int64_t ts_us, int64_t mark_ticks,
+flow_status flow_mark_price(flow_kernel *k, uint32_t market_index, int64_t ts_us, int64_t mark_ticks,
                       flow_stop *stop_out)
 {
     RETURN_IF(!k || !stop_out, FLOW_NULL_POINTER);

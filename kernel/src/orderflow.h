@@ -7,45 +7,25 @@
 #ifndef FLOW_ORDERFLOW_INTERNAL_H
 #define FLOW_ORDERFLOW_INTERNAL_H
 
-#include "codec.h"
-
-typedef struct print {
-    int64_t ts_us;
-    int64_t price_ticks;
-    int64_t qty_lots;
-    int8_t side;
-} print;
-
-typedef struct profile_cell {
-    int64_t lots[2]; /* [0] sellers, [1] buyers were the aggressors */
-} profile_cell;
-
-/*
- * A table of rows 2^shift ticks wide in which row r lives in cell r modulo the number of cells: the
- * rows between the session's low and high always fit. Cells of all other rows are zero.
- */
-typedef struct profile {
-    profile_cell *cells;
-    profile_cell *spare; /* all zero */
-    int64_t mask;
-    int32_t shift;
-} profile;
+#include "marks.h"
+#include "rolling_histogram.h"
+#include "session.h"
 
 typedef struct orderflow {
-    flow_orderflow_config config;
+    flow_orderflow_config *config; /* of its own; its parts point there */
     uint64_t trade_count;
     int64_t last_ticks;
     int64_t last_side;
     int64_t high_ticks;
     int64_t low_ticks;
-    int64_t closed_buy_lots; /* of closed bars; the open one's come on top */
-    int64_t closed_sell_lots;
-    i128 closed_notional;
-    flow_bar bar;
-    flow_bubble bubble;
-    profile profile;
+    size_t series_count;
+    series series[FLOW_SERIES_MAX];
+    flow_bubble bubble;      /* the open one; trade_count 0: none */
+    rolling_histogram sizes; /* of closed bubbles; capacity 0: not kept */
+    price_table profile;     /* of the session; no cells: not kept */
+    session session;
+    marks marks;
 
-    FLOW_OUTBOX(flow_bar) bars;
     FLOW_OUTBOX(flow_bubble) bubbles;
 } orderflow;
 
@@ -60,7 +40,8 @@ typedef struct window {
 
 bool orderflow_config_is_valid(const flow_orderflow_config *config);
 
-/* Make an empty order flow; false when memory is short, and then nothing is held. */
+/* Make an empty order flow; false when memory is short, and then nothing is held. The struct may
+ * be moved by copying it. */
 bool orderflow_init(orderflow *flow, const flow_orderflow_config *config);
 void orderflow_free(orderflow *flow);
 
@@ -77,11 +58,28 @@ void orderflow_clock(orderflow *flow, uint64_t input, int64_t stream_us);
 void orderflow_gap(orderflow *flow, uint64_t input, int64_t stream_us);
 void orderflow_end(orderflow *flow, uint64_t input, int64_t stream_us);
 
+/* A command behind that input. */
+void orderflow_anchor(orderflow *flow, size_t anchor, uint64_t input, int64_t stream_us);
+
 int64_t orderflow_buy_lots(const orderflow *flow);
 int64_t orderflow_sell_lots(const orderflow *flow);
 i128 orderflow_notional(const orderflow *flow);
+int64_t orderflow_profile_row_ticks(const orderflow *flow);
 size_t orderflow_profile_row_count(const orderflow *flow);
 void orderflow_copy_profile(const orderflow *flow, flow_profile_row *out);
+void orderflow_read_session(const orderflow *flow, int64_t stream_us, flow_session *out);
+
+/* Give a bubble that has closed what is said at its close, and learn its size. */
+static inline void orderflow_measure_bubble(orderflow *f, flow_bubble *bubble)
+{
+    rolling_histogram *sizes = &f->sizes;
+    if (sizes->capacity == 0) return;
+    bubble->threshold_lots =
+        sizes->count >= (size_t)f->config->large_min_count ? rolling_histogram_tracked(sizes) : 0;
+    bubble->large =
+        bubble->threshold_lots > 0 && bubble->qty_lots >= bubble->threshold_lots ? 1 : 0;
+    rolling_histogram_add(sizes, bubble->qty_lots);
+}
 
 /* Canonical bytes. Loading needs a fresh order flow of the same configuration; when it returns
  * false, that one is good for orderflow_free only. */

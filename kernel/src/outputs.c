@@ -15,22 +15,6 @@
         return FLOW_OK; \
     } while (0)
 
-flow_status flow_take_bars(flow_kernel *k, uint32_t market_index, flow_bar *out, size_t capacity,
-                           size_t *count_out)
-{
-    RETURN_IF(!k, FLOW_NULL_POINTER);
-    RETURN_IF(market_index >= k->market_count, FLOW_BAD_MARKET);
-    TAKE(k->markets[market_index].flow.bars);
-}
-
-flow_status flow_take_bubbles(flow_kernel *k, uint32_t market_index, flow_bubble *out,
-                              size_t capacity, size_t *count_out)
-{
-    RETURN_IF(!k, FLOW_NULL_POINTER);
-    RETURN_IF(market_index >= k->market_count, FLOW_BAD_MARKET);
-    TAKE(k->markets[market_index].flow.bubbles);
-}
-
 flow_status flow_take_fills(flow_kernel *k, flow_fill *out, size_t capacity, size_t *count_out)
 {
     RETURN_IF(!k, FLOW_NULL_POINTER);
@@ -74,7 +58,7 @@ flow_status flow_get_snapshot(const flow_kernel *k, uint32_t market_index, flow_
         .sell_lots = orderflow_sell_lots(f),
         .high_ticks = f->high_ticks,
         .low_ticks = f->low_ticks,
-        .profile_row_ticks = (int64_t)1 << f->profile.shift,
+        .profile_row_ticks = orderflow_profile_row_ticks(f),
         .profile_row_count = (int64_t)orderflow_profile_row_count(f),
         .open_order_count = (int64_t)links_base_count(k),
         .order_count = (int64_t)k->order_count,
@@ -90,7 +74,7 @@ flow_status flow_get_snapshot(const flow_kernel *k, uint32_t market_index, flow_
         .equity_atoms = i128_pair(equity),
         .optimistic_atoms = i128_pair(all ? account_equity(k, FLOW_OPTIMISTIC) : equity),
         .pessimistic_atoms = i128_pair(all ? account_equity(k, FLOW_PESSIMISTIC) : equity),
-        .bar = f->bar,
+        .bar = f->series[0].bar,
         .bubble = f->bubble,
     };
     return FLOW_OK;
@@ -146,19 +130,5 @@ flow_status flow_get_orders(const flow_kernel *k, flow_order *out, size_t capaci
     RETURN_IF(capacity < k->order_count, FLOW_SMALL_BUFFER);
     if (k->order_count) memcpy(out, k->orders, k->order_count * sizeof *out);
     *count_out = k->order_count;
-    return FLOW_OK;
-}
-
-flow_status flow_get_profile(const flow_kernel *k, uint32_t market_index, flow_profile_row *out,
-                             size_t capacity, size_t *count_out)
-{
-    RETURN_IF(!k || !count_out || (!out && capacity), FLOW_NULL_POINTER);
-    RETURN_IF(market_index >= k->market_count, FLOW_BAD_MARKET);
-    const orderflow *f = &k->markets[market_index].flow;
-    *count_out = 0;
-    const size_t rows = orderflow_profile_row_count(f);
-    RETURN_IF(capacity < rows, FLOW_SMALL_BUFFER);
-    orderflow_copy_profile(f, out);
-    *count_out = rows;
     return FLOW_OK;
 }

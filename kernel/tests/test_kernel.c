@@ -9,19 +9,12 @@
 #include <string.h>
 
 #include "flow_kernel.h"
+#include "tests.h"
 
 #define TRADES 20000
 #define STATE_BYTES_MAX (1 << 20)
 
-static int failures;
-
-#define EXPECT(condition) \
-    do { \
-        if (!(condition)) { \
-            printf("%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
-            failures++; \
-        } \
-    } while (0)
+int failures;
 
 #define REFUSED(call, status) EXPECT((call) == (status))
 
@@ -50,10 +43,43 @@ static const flow_config CONFIG = {
     .initial_cash_atoms = {.lo = 1000000},
     .orderflow =
         {
-            .bar_us = 1000,
+            .series_count = 8,
+            .series =
+                {
+                    {FLOW_SERIES_TIME, 1000, 3},
+                    {FLOW_SERIES_TICK, 13, 0},
+                    {FLOW_SERIES_VOLUME, 20000, 1},
+                    {FLOW_SERIES_DOLLAR, 9000000, 0},
+                    {FLOW_SERIES_DELTA, 5000, 7},
+                    {FLOW_SERIES_TICK_IMBALANCE, 9, 1},
+                    {FLOW_SERIES_TICK_RUN, 30, 0},
+                    {FLOW_SERIES_VOLUME_RUN, 15000, 2},
+                },
+            .footprint_rows_max = 16,
+            .value_area_ppm = 700000,
+            .imbalance_ppm = 1500000,
+            .imbalance_stack_count = 2,
+            .bubbles_on = 1,
             .bubble_window_us = 100,
             .bubble_band_ticks = 2,
+            .large_window_count = 64,
+            .large_ppm = 900000,
+            .large_min_count = 10,
             .profile_rows_max = 16,
+            .vwap_on = 1,
+            .anchor_on_utc_day = 1,
+            .size_class_count = 2,
+            .size_class_lots = {100, 900},
+            .recent_trades_count = 50,
+            .recent_slot_us = 300,
+            .recent_slot_count = 5,
+            .sweep_level_count = 2,
+            .sweep_window_us = 5,
+            .absorption_lots = 2000,
+            .absorption_window_us = 2000,
+            .absorption_ticks = 2,
+            .exhaustion_count = 2,
+            .exhaustion_ticks = 3,
         },
 };
 
@@ -90,19 +116,33 @@ static flow_kernel *make_kernel(void)
 static void drain(flow_kernel *kernel)
 {
     static flow_bar bars[64];
+    static flow_footprint footprints[64];
+    static flow_footprint_row rows[64];
+    static flow_mark marks[64];
     static flow_bubble bubbles[64];
     static flow_fill fills[64];
     static flow_order_event events[64];
     static flow_equity equity[64];
-    size_t pending[5], count;
+    flow_orderflow_counts flow;
+    size_t pending[3], count, waiting;
     do {
-        EXPECT(flow_take_bars(kernel, bars, 64, &count) == FLOW_OK);
+        for (size_t i = 0; i < 8; i++) {
+            EXPECT(flow_take_bars(kernel, i, bars, 64, &count) == FLOW_OK);
+            EXPECT(flow_take_footprints(kernel, i, footprints, 64, &count) == FLOW_OK);
+            EXPECT(flow_take_footprint_rows(kernel, i, rows, 64, &count) == FLOW_OK);
+        }
+        REFUSED(flow_take_bars(kernel, 8, bars, 64, &count), FLOW_BAD_SERIES);
         EXPECT(flow_take_bubbles(kernel, bubbles, 64, &count) == FLOW_OK);
+        EXPECT(flow_take_marks(kernel, marks, 64, &count) == FLOW_OK);
         EXPECT(flow_take_fills(kernel, fills, 64, &count) == FLOW_OK);
         EXPECT(flow_take_order_events(kernel, events, 64, &count) == FLOW_OK);
         EXPECT(flow_take_equity(kernel, equity, 64, &count) == FLOW_OK);
         EXPECT(flow_pending(kernel, pending) == FLOW_OK);
-    } while (pending[0] + pending[1] + pending[2] + pending[3] + pending[4] > 0);
+        EXPECT(flow_orderflow_pending(kernel, &flow) == FLOW_OK);
+        waiting = pending[0] + pending[1] + pending[2] + flow.bubbles + flow.marks;
+        for (size_t i = 0; i < 8; i++)
+            waiting += flow.bars[i] + flow.footprints[i] + flow.footprint_rows[i];
+    } while (waiting > 0);
 }
 
 static size_t save(flow_kernel *kernel, uint8_t *out)
@@ -191,10 +231,47 @@ static void test_bad_configurations_are_refused(void)
     } while (0)
     BAD(orders_max, 0);
     BAD(orders_max, FLOW_ORDERS_MAX + 1);
-    BAD(orderflow.bar_us, 0);
+    BAD(orderflow.series_count, 0);
+    BAD(orderflow.series_count, 9);
+    BAD(orderflow.series_count, 7);
+    BAD(orderflow.series[0].threshold, 0);
+    BAD(orderflow.series[0].threshold, FLOW_TS_US_MAX + 1);
+    BAD(orderflow.series[1].threshold, INT64_MAX);
+    BAD(orderflow.series[2].kind, 8);
+    BAD(orderflow.series[2].kind, -1);
+    BAD(orderflow.series[3].row_ticks, -1);
+    BAD(orderflow.footprint_rows_max, 48);
+    BAD(orderflow.footprint_rows_max, 2 * FLOW_FOOTPRINT_ROWS_MAX);
+    BAD(orderflow.value_area_ppm, 0);
+    BAD(orderflow.value_area_ppm, 1000001);
+    BAD(orderflow.imbalance_ppm, -1);
+    BAD(orderflow.imbalance_min_lots, -1);
+    BAD(orderflow.imbalance_stack_count, 0);
+    BAD(orderflow.bubbles_on, 2);
+    BAD(orderflow.bubbles_on, 0); /* large bubbles and exhaustion need them */
+    BAD(orderflow.large_window_count, FLOW_LARGE_WINDOW_MAX + 1);
+    BAD(orderflow.large_ppm, 0);
+    BAD(orderflow.large_min_count, 65);
+    BAD(orderflow.vwap_on, 2);
+    BAD(orderflow.vwap_on, 0); /* the anchor needs it */
+    BAD(orderflow.size_class_count, 9);
+    BAD(orderflow.size_class_count, 1);
+    BAD(orderflow.size_class_lots[1], 100);
+    BAD(orderflow.recent_trades_count, FLOW_RECENT_TRADES_MAX + 1);
+    BAD(orderflow.recent_slot_us, -1);
+    BAD(orderflow.recent_slot_count, 0);
+    BAD(orderflow.recent_slot_count, FLOW_RECENT_SLOTS_MAX + 1);
+    BAD(orderflow.sweep_level_count, 1);
+    BAD(orderflow.sweep_window_us, -1);
+    BAD(orderflow.absorption_lots, -1);
+    BAD(orderflow.absorption_ticks, 0);
+    BAD(orderflow.absorption_window_us, FLOW_TS_US_MAX + 1);
+    BAD(orderflow.exhaustion_count, -1);
+    BAD(orderflow.exhaustion_ticks, 0);
     BAD(orderflow.bubble_window_us, -1);
     BAD(orderflow.bubble_band_ticks, -1);
     BAD(orderflow.profile_rows_max, 12);
+    BAD(orderflow.profile_rows_max, 1);
     BAD(orderflow.profile_rows_max, 2 * FLOW_PROFILE_ROWS_MAX);
     BAD(decide_trades_count, -1);
     BAD(decide_grid_us, -1);
@@ -327,7 +404,7 @@ static void test_damaged_states_do_no_harm(void)
     size_t bytes = save(kernel, state);
     flow_destroy(kernel);
     for (size_t i = 0; i < bytes; i++) {
-        for (int bit = 0; bit < 8; bit += 7) {
+        for (int bit = (int)(i % 2) * 7, once = 1; once; once = 0) {
             kernel = make_kernel();
             state[i] ^= (uint8_t)(1 << bit);
             if (flow_load_state(kernel, state, bytes) == FLOW_OK) {
@@ -362,6 +439,7 @@ int main(void)
     test_cuts_and_reloads_change_nothing();
     test_damaged_states_do_no_harm();
     test_every_status_has_a_name();
+    test_rolling_histogram();
     printf(failures ? "%d failed\n" : "kernel: all good\n", failures);
     return failures ? 1 : 0;
 }

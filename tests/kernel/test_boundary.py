@@ -25,7 +25,7 @@ def columns(count: int = 10) -> dict[str, np.ndarray[Any, Any]]:
 
 def test_record_layouts_agree_with_the_binary() -> None:
     layouts = _kernel.record_layouts()
-    assert len(layouts) == 8
+    assert len(layouts) == 16
     for name, (size, offsets) in layouts.items():
         dtype = getattr(records, name)
         assert dtype.itemsize == size, name

@@ -24,6 +24,12 @@ RUST_TYPES = {
     "flow_bar": "FlowBar",
     "flow_bubble": "FlowBubble",
     "flow_orderflow_config": "FlowOrderflowConfig",
+    "flow_series_config": "FlowSeriesConfig",
+    "flow_u192": "FlowU192",
+    "flow_vwap": "FlowVwap",
+    "flow_size_class": "FlowSizeClass",
+    "flow_recent": "FlowRecent",
+    "int32_t": "i32",
 }
 
 Fields = list[tuple[str, str]]
@@ -37,7 +43,7 @@ def c_structs() -> dict[str, Fields]:
         for declaration in filter(None, (part.strip() for part in body.split(";"))):
             kind, names = re.fullmatch(r"((?:const )?\w+ \*?)(.*)", declaration).groups()  # type: ignore[union-attr]
             for one in names.split(","):
-                field, size = re.fullmatch(r"\s*\*?(\w+)(?:\[(\d+)\])?", one).groups()  # type: ignore[union-attr]
+                field, size = re.fullmatch(r"\s*\*?(\w+)(?:\[(\w+)\])?", one).groups()  # type: ignore[union-attr]
                 rust = RUST_TYPES[kind.strip() if "*" not in kind else kind]
                 fields.append((field, f"[{rust}; {size}]" if size else rust))
         found[name] = fields
@@ -47,14 +53,14 @@ def c_structs() -> dict[str, Fields]:
 def rust_structs() -> dict[str, Fields]:
     found: dict[str, Fields] = {}
     for name, body in re.findall(r"pub struct (\w+) \{(.*?)\}", SYS, re.DOTALL):
-        found[name] = [(f, t) for f, t in re.findall(r"pub (\w+): ([^,]+),", body)]
+        found[name] = [(f, t) for f, t in re.findall(r"pub (\w+): (.+),\n", body)]
     return found
 
 
 def test_structs_have_the_same_fields_in_the_same_order() -> None:
     rust = rust_structs()
     structs = c_structs()
-    assert len(structs) == 12
+    assert len(structs) == 23
     for name, fields in structs.items():
         rust_name = "".join(part.capitalize() for part in name.split("_"))
         assert rust[rust_name] == fields, name

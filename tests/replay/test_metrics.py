@@ -13,7 +13,8 @@ import pytest
 
 from flowtape.replay import metrics
 from flowtape.replay.backtest import equity_csv, fills_csv, metrics_json, result_of
-from flowtape.stream.config import SECOND_US, Decide, EngineConfig
+from flowtape.stream.config import Decide, EngineConfig
+from flowtape.stream.orderflow import SECOND_US
 from flowtape.stream.engine import Engine
 from flowtape.stream.execution import Lane
 from flowtape.stream.ledger import Ledger

@@ -27,13 +27,32 @@ impl Stop {
     }
 }
 
+/// What one series of bars put out.
+#[derive(Debug, Default)]
+pub struct SeriesOutputs {
+    /// Closed bars.
+    pub bars: Vec<sys::FlowBar>,
+    /// One footprint for each of them, if the series has footprints.
+    pub footprints: Vec<sys::FlowFootprint>,
+    /// The rows of those footprints.
+    pub footprint_rows: Vec<sys::FlowFootprintRow>,
+}
+
+impl SeriesOutputs {
+    fn are_waiting(&self) -> bool {
+        !(self.bars.is_empty() && self.footprints.is_empty() && self.footprint_rows.is_empty())
+    }
+}
+
 /// What the kernel put out about one instrument since it was last taken.
 ///
 /// Of bubbles the oldest may be gone, everything else is kept.
 #[derive(Debug, Default)]
 pub struct MarketOutputs {
-    /// Closed bars.
-    pub bars: Vec<sys::FlowBar>,
+    /// By series of bars.
+    pub series: Vec<SeriesOutputs>,
+    /// Sweeps, absorption, exhaustion.
+    pub marks: Vec<sys::FlowMark>,
     /// Closed bubbles; at least the newest `bubbles_kept`.
     pub bubbles: Vec<sys::FlowBubble>,
     /// Bubbles closed, kept or not.
@@ -66,14 +85,19 @@ impl Outputs {
         !(self.fills.is_empty()
             && self.order_events.is_empty()
             && self.equity.is_empty()
-            && self.markets.iter().all(|market| market.bars.is_empty()))
+            && self.markets.iter().all(|market| {
+                market.marks.is_empty() && !market.series.iter().any(SeriesOutputs::are_waiting)
+            }))
     }
 
-    fn of(market_count: usize) -> Self {
+    /// Empty ones with a place for each series of each instrument.
+    fn of(series_counts: &[usize]) -> Self {
         let mut outputs = Self::default();
-        outputs
-            .markets
-            .resize_with(market_count, MarketOutputs::default);
+        for count in series_counts {
+            let mut market = MarketOutputs::default();
+            market.series.resize_with(*count, SeriesOutputs::default);
+            outputs.markets.push(market);
+        }
         outputs
     }
 }
@@ -84,6 +108,8 @@ pub struct Kernel {
     handle: NonNull<sys::FlowKernel>,
     outputs: Outputs,
     bubbles_kept: usize,
+    series_counts: Vec<usize>,
+    footprint_rows_max: usize,
 }
 
 // SAFETY: the handle is owned by this value alone and the C code has no thread-local state.
@@ -106,10 +132,18 @@ impl Kernel {
             sys::flow_create(config, markets.as_ptr(), markets.len(), &raw mut handle)
         })?;
         let handle = NonNull::new(handle).unwrap_or_else(|| unreachable!("created without handle"));
+        let size = |number: i64| usize::try_from(number).unwrap_or(0);
+        let series_counts: Vec<_> = markets
+            .iter()
+            .map(|market| size(market.flow.series_count))
+            .collect();
+        let rows = markets.iter().map(|market| market.flow.footprint_rows_max);
         Ok(Self {
             handle,
-            outputs: Outputs::of(markets.len()),
+            outputs: Outputs::of(&series_counts),
             bubbles_kept,
+            series_counts,
+            footprint_rows_max: size(rows.max().unwrap_or(0)),
         })
     }
 
@@ -168,7 +202,9 @@ impl Kernel {
         let mut stop = 0;
         let handle = self.handle.as_ptr();
         // SAFETY: the handle is live.
-        Error::check(unsafe { sys::flow_mark(handle, market, ts_us, mark_ticks, &raw mut stop) })?;
+        Error::check(unsafe {
+            sys::flow_mark_price(handle, market, ts_us, mark_ticks, &raw mut stop)
+        })?;
         self.drain();
         Ok(Stop::of(stop))
     }
@@ -346,6 +382,67 @@ impl Kernel {
         Ok(out)
     }
 
+    /// Sets an anchor of VWAP behind the last input.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`, `BAD_ANCHOR`, `ENDED`.
+    pub fn anchor(&mut self, market: u32, anchor: usize) -> Result<()> {
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_anchor(self.handle.as_ptr(), market, anchor) })
+    }
+
+    /// The open bar of a series; no trades: none.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`, `BAD_SERIES`.
+    pub fn bar(&self, market: u32, series: usize) -> Result<sys::FlowBar> {
+        let mut out = sys::FlowBar::default();
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_get_bar(handle, market, series, &raw mut out) })?;
+        Ok(out)
+    }
+
+    /// The footprint of a series' open bar so far, and its rows; none without such a bar.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`, `BAD_SERIES`.
+    pub fn footprint(
+        &self,
+        market: u32,
+        series: usize,
+    ) -> Result<(sys::FlowFootprint, Vec<sys::FlowFootprintRow>)> {
+        let room = self.footprint_rows_max;
+        let mut rows = vec![sys::FlowFootprintRow::default(); room];
+        let (mut out, mut count) = (sys::FlowFootprint::default(), 0);
+        // SAFETY: the buffer has room for the rows of any footprint.
+        Error::check(unsafe {
+            sys::flow_get_footprint(
+                self.handle.as_ptr(),
+                market,
+                series,
+                &raw mut out,
+                rows.as_mut_ptr(),
+                room,
+                &raw mut count,
+            )
+        })?;
+        rows.truncate(count);
+        Ok((out, rows))
+    }
+
+    /// Sums that run along.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`.
+    pub fn session(&self, market: u32) -> Result<sys::FlowSession> {
+        let mut out = sys::FlowSession::default();
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_get_session(handle, market, &raw mut out) })?;
+        Ok(out)
+    }
+
     /// Canonical bytes of the state.
     ///
     /// # Panics
@@ -374,16 +471,30 @@ impl Kernel {
         Error::check(unsafe {
             sys::flow_load_state(self.handle.as_ptr(), bytes.as_ptr(), bytes.len())
         })?;
-        self.outputs = Outputs::of(self.outputs.markets.len());
+        self.outputs = Outputs::of(&self.series_counts);
         Ok(())
     }
 
     fn drain(&mut self) {
         let handle = self.handle.as_ptr();
         for (market, out) in (0..).zip(&mut self.outputs.markets) {
-            // SAFETY: the handle is live; the buffer has room for as many records as stated.
-            take(&mut out.bars, |to, room, count| unsafe {
-                sys::flow_take_bars(handle, market, to, room, count)
+            for (which, one) in out.series.iter_mut().enumerate() {
+                // SAFETY: the handle is live; the buffer has room for as many records as stated.
+                take(&mut one.bars, |to, room, count| unsafe {
+                    sys::flow_take_bars(handle, market, which, to, room, count)
+                });
+                // SAFETY: as above.
+                take(&mut one.footprints, |to, room, count| unsafe {
+                    sys::flow_take_footprints(handle, market, which, to, room, count)
+                });
+                // SAFETY: as above.
+                take(&mut one.footprint_rows, |to, room, count| unsafe {
+                    sys::flow_take_footprint_rows(handle, market, which, to, room, count)
+                });
+            }
+            // SAFETY: as above.
+            take(&mut out.marks, |to, room, count| unsafe {
+                sys::flow_take_marks(handle, market, to, room, count)
             });
             if out.bubbles.len() >= 2 * self.bubbles_kept + BUBBLES_SPARE {
                 let old = out.bubbles.len() - self.bubbles_kept;
@@ -436,6 +547,26 @@ fn take<T: Copy + Default>(
             return (out.len() - before) as u64;
         }
     }
+}
+
+/// Point of control and value area of neighbouring rows from low to high, empty ones included.
+///
+/// # Errors
+/// `BAD_QTY`, `OVERFLOW`, `BAD_CONFIG` for `area_ppm`.
+pub fn value_area(rows: &[sys::FlowProfileRow], area_ppm: i64) -> Result<sys::FlowValueArea> {
+    let mut scratch = vec![0; rows.len()];
+    let mut out = sys::FlowValueArea::default();
+    // SAFETY: both buffers have as many entries as said.
+    Error::check(unsafe {
+        sys::flow_value_area_of(
+            rows.as_ptr(),
+            rows.len(),
+            area_ppm,
+            scratch.as_mut_ptr(),
+            &raw mut out,
+        )
+    })?;
+    Ok(out)
 }
 
 impl Drop for Kernel {

@@ -12,7 +12,7 @@ pub mod scan;
 pub use batch::{BadRow, Batch, Found};
 pub use error::{Error, Result, status_names};
 pub use flowtape_sys as sys;
-pub use kernel::{Kernel, MarketOutputs, Outputs, Stop};
+pub use kernel::{Kernel, MarketOutputs, Outputs, SeriesOutputs, Stop, value_area};
 
 /// Exact integer of a pair of words.
 #[must_use]

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use flowtape_kernel::{MarketOutputs, Stop, sys};
+use flowtape_kernel::{MarketOutputs, SeriesOutputs, Stop, sys};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
@@ -113,10 +113,45 @@ impl Kernel {
         self.lock().outputs().are_waiting()
     }
 
-    #[pyo3(signature = (market=0))]
-    fn take_bars<'py>(&self, py: Python<'py>, market: usize) -> PyResult<Bytes<'py>> {
+    #[pyo3(signature = (anchor, market=0))]
+    fn anchor(&self, anchor: usize, market: u32) -> PyResult<()> {
+        self.lock().anchor(market, anchor).map_err(raise)
+    }
+
+    #[pyo3(signature = (series=0, market=0))]
+    fn take_bars<'py>(
+        &self,
+        py: Python<'py>,
+        series: usize,
+        market: usize,
+    ) -> PyResult<Bytes<'py>> {
         let mut kernel = self.lock();
-        Ok(hand_over(py, &mut outputs_of(&mut kernel, market)?.bars))
+        Ok(hand_over(
+            py,
+            &mut series_of(&mut kernel, market, series)?.bars,
+        ))
+    }
+
+    /// The footprints of closed bars and their rows.
+    #[pyo3(signature = (series=0, market=0))]
+    fn take_footprints<'py>(
+        &self,
+        py: Python<'py>,
+        series: usize,
+        market: usize,
+    ) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
+        let mut kernel = self.lock();
+        let one = series_of(&mut kernel, market, series)?;
+        Ok((
+            hand_over(py, &mut one.footprints),
+            hand_over(py, &mut one.footprint_rows),
+        ))
+    }
+
+    #[pyo3(signature = (market=0))]
+    fn take_marks<'py>(&self, py: Python<'py>, market: usize) -> PyResult<Bytes<'py>> {
+        let mut kernel = self.lock();
+        Ok(hand_over(py, &mut outputs_of(&mut kernel, market)?.marks))
     }
 
     /// The kept bubbles and how many were closed since the last take.
@@ -158,6 +193,33 @@ impl Kernel {
         Ok(PyArray1::from_slice(py, Record::bytes_of(&[position])))
     }
 
+    #[pyo3(signature = (series=0, market=0))]
+    fn bar<'py>(&self, py: Python<'py>, series: usize, market: u32) -> PyResult<Bytes<'py>> {
+        let bar = self.lock().bar(market, series).map_err(raise)?;
+        Ok(PyArray1::from_slice(py, Record::bytes_of(&[bar])))
+    }
+
+    /// The footprint of the open bar so far, and its rows.
+    #[pyo3(signature = (series=0, market=0))]
+    fn footprint<'py>(
+        &self,
+        py: Python<'py>,
+        series: usize,
+        market: u32,
+    ) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
+        let (footprint, rows) = self.lock().footprint(market, series).map_err(raise)?;
+        Ok((
+            PyArray1::from_slice(py, Record::bytes_of(&[footprint])),
+            PyArray1::from_slice(py, Record::bytes_of(&rows)),
+        ))
+    }
+
+    #[pyo3(signature = (market=0))]
+    fn session<'py>(&self, py: Python<'py>, market: u32) -> PyResult<Bytes<'py>> {
+        let session = self.lock().session(market).map_err(raise)?;
+        Ok(PyArray1::from_slice(py, Record::bytes_of(&[session])))
+    }
+
     fn orders<'py>(&self, py: Python<'py>) -> Bytes<'py> {
         PyArray1::from_slice(py, Record::bytes_of(&self.lock().orders()))
     }
@@ -193,6 +255,47 @@ fn outputs_of(kernel: &mut flowtape_kernel::Kernel, market: usize) -> PyResult<&
     markets
         .get_mut(market)
         .ok_or_else(|| PyIndexError::new_err("no instrument has this number"))
+}
+
+fn series_of(
+    kernel: &mut flowtape_kernel::Kernel,
+    market: usize,
+    series: usize,
+) -> PyResult<&mut SeriesOutputs> {
+    let places = &mut outputs_of(kernel, market)?.series;
+    let count = places.len();
+    places
+        .get_mut(series)
+        .ok_or_else(|| PyIndexError::new_err(format!("series {series} of {count}")))
+}
+
+/// Point of control and value area of profile rows, as one record of `records.VALUE_AREA`.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+pub fn value_area<'py>(
+    py: Python<'py>,
+    price_ticks: PyReadonlyArray1<'py, i64>,
+    buy_lots: PyReadonlyArray1<'py, i64>,
+    sell_lots: PyReadonlyArray1<'py, i64>,
+    area_ppm: i64,
+) -> PyResult<Bytes<'py>> {
+    let (price, buy, sell) = (
+        price_ticks.as_slice()?,
+        buy_lots.as_slice()?,
+        sell_lots.as_slice()?,
+    );
+    if [buy.len(), sell.len()] != [price.len(); 2] {
+        return Err(PyValueError::new_err("columns must be equally long"));
+    }
+    let rows: Vec<_> = (0..price.len())
+        .map(|i| sys::FlowProfileRow {
+            price_ticks: price[i],
+            buy_lots: buy[i],
+            sell_lots: sell[i],
+        })
+        .collect();
+    let area = flowtape_kernel::value_area(&rows, area_ppm).map_err(raise)?;
+    Ok(PyArray1::from_slice(py, Record::bytes_of(&[area])))
 }
 
 fn hand_over<'py, T: Record>(py: Python<'py>, records: &mut Vec<T>) -> Bytes<'py> {

@@ -57,10 +57,20 @@ macro_rules! records {
 }
 
 records! {
-    "ORDERFLOW_CONFIG" => FlowOrderflowConfig { bar_us: 8, bubble_window_us: 8, bubble_band_ticks: 8, profile_rows_max: 8 },
-    "BAR" => FlowBar { ts_us: 8, open_ticks: 8, high_ticks: 8, low_ticks: 8, close_ticks: 8, buy_lots: 8, sell_lots: 8, trade_count: 8, notional_ticklots: 16 },
-    "BUBBLE" => FlowBubble { input: 8, ts_us: 8, last_ts_us: 8, first_ticks: 8, last_ticks: 8, qty_lots: 8, offset_ticklots: 8, trade_count: 4, side: 1, reserved: 3 },
+    "U192" => FlowU192 { words: 24 },
+    "SERIES_CONFIG" => FlowSeriesConfig { kind: 8, threshold: 8, row_ticks: 8 },
+    "ORDERFLOW_CONFIG" => FlowOrderflowConfig { series_count: 8, series: 192, footprint_rows_max: 8, value_area_ppm: 8, imbalance_ppm: 8, imbalance_min_lots: 8, imbalance_stack_count: 8, bubbles_on: 8, bubble_window_us: 8, bubble_band_ticks: 8, large_window_count: 8, large_ppm: 8, large_min_count: 8, profile_rows_max: 8, vwap_on: 8, anchor_on_utc_day: 8, size_class_count: 8, size_class_lots: 64, recent_trades_count: 8, recent_slot_us: 8, recent_slot_count: 8, sweep_level_count: 8, sweep_window_us: 8, absorption_lots: 8, absorption_window_us: 8, absorption_ticks: 8, exhaustion_count: 8, exhaustion_ticks: 8 },
+    "BAR" => FlowBar { ts_us: 8, last_ts_us: 8, first_input: 8, last_input: 8, open_ticks: 8, high_ticks: 8, low_ticks: 8, close_ticks: 8, buy_lots: 8, sell_lots: 8, trade_count: 8, notional_ticklots: 16, sequence: 8 },
+    "FOOTPRINT" => FlowFootprint { sequence: 8, ts_us: 8, row_ticks: 8, poc_ticks: 8, area_low_ticks: 8, area_high_ticks: 8, max_delta_lots: 8, min_delta_lots: 8, row_count: 4, buy_stack_count: 4, sell_stack_count: 4, unfinished_high: 1, unfinished_low: 1, reserved: 2 },
+    "FOOTPRINT_ROW" => FlowFootprintRow { sequence: 8, price_ticks: 8, buy_lots: 8, sell_lots: 8, buy_imbalance: 1, sell_imbalance: 1, reserved: 6 },
+    "BUBBLE" => FlowBubble { input: 8, ts_us: 8, last_ts_us: 8, first_ticks: 8, last_ticks: 8, qty_lots: 8, offset_ticklots: 8, threshold_lots: 8, trade_count: 4, side: 1, large: 1, reserved: 2 },
+    "MARK" => FlowMark { input: 8, known_input: 8, ts_us: 8, known_us: 8, first_ticks: 8, last_ticks: 8, lots: 8, level_count: 8, kind: 1, side: 1, reserved: 6 },
     "PROFILE_ROW" => FlowProfileRow { price_ticks: 8, buy_lots: 8, sell_lots: 8 },
+    "VALUE_AREA" => FlowValueArea { poc_ticks: 8, low_ticks: 8, high_ticks: 8, area_lots: 8, total_lots: 8 },
+    "VWAP" => FlowVwap { first_input: 8, ts_us: 8, lots: 8, notional_ticklots: 16, square_ticklots: 24 },
+    "SIZE_CLASS" => FlowSizeClass { min_lots: 8, buy_lots: 8, sell_lots: 8, trade_count: 8 },
+    "RECENT" => FlowRecent { span_us: 8, buy_lots: 8, sell_lots: 8, trade_count: 8 },
+    "SESSION" => FlowSession { vwap: 64, anchors: 256, size_classes: 288, recent_trades: 32, recent_time: 32, large_threshold_lots: 8 },
     "LANE" => FlowLane { queue_ppm: 8, participation_ppm: 8, slip_ticks: 8, own_side_only: 8 },
     "FEE_TIER" => FlowFeeTier { from_atoms: 16, maker_ppb: 8, taker_ppb: 8 },
     "VENUE_RULES" => FlowVenueRules { price_step_ticks: 8, price_min_ticks: 8, price_max_ticks: 8, qty_step_lots: 8, qty_min_lots: 8, qty_max_lots: 8, market_qty_max_lots: 8, notional_min_ticklots: 8, price_up_ppm: 8, price_down_ppm: 8 },
@@ -73,6 +83,6 @@ records! {
     "ACCOUNT" => FlowAccount { cash_atoms: 16, realized_atoms: 16, unrealized_atoms: 16, fees_atoms: 16, funding_atoms: 16, equity_atoms: 16, free_atoms: 16 },
     "POSITION" => FlowPosition { position_lots: 8, mark_ticks: 8, cost_atoms: 16, margin_atoms: 16 },
     "CONFIG" => FlowConfig { abi_version: 4, orders_max: 4, seed: 8, decide_trades_count: 8, decide_grid_us: 8, decide_on_fill: 8, equity_grid_us: 8, fill_model: 8, account_kind: 8, lane_count: 8, trace: 8, queue_window: 8, touch_stale_us: 8, ioc_window_us: 8, spread_ppm: 8, fee_unit_atoms: 8, fee_tier_count: 8, initial_cash_atoms: 16, lanes: 96, fee_tiers: 320, latency_us: 512 },
-    "MARKET" => FlowMarket { atoms_per_ticklot: 8, leverage: 8, maintenance_ppm: 8, rules: 80, flow: 32 },
-    "SNAPSHOT" => FlowSnapshot { input: 8, trade_count: 8, stream_us: 8, last_ticks: 8, last_side: 8, bid_ticks: 8, ask_ticks: 8, mark_ticks: 8, buy_lots: 8, sell_lots: 8, high_ticks: 8, low_ticks: 8, profile_row_ticks: 8, profile_row_count: 8, open_order_count: 8, order_count: 8, next_order_id: 8, position_lots: 8, notional_ticklots: 16, cost_atoms: 16, cash_atoms: 16, realized_atoms: 16, unrealized_atoms: 16, fees_atoms: 16, funding_atoms: 16, equity_atoms: 16, optimistic_atoms: 16, pessimistic_atoms: 16, bar: 80, bubble: 64 },
+    "MARKET" => FlowMarket { atoms_per_ticklot: 8, leverage: 8, maintenance_ppm: 8, rules: 80, flow: 464 },
+    "SNAPSHOT" => FlowSnapshot { input: 8, trade_count: 8, stream_us: 8, last_ticks: 8, last_side: 8, bid_ticks: 8, ask_ticks: 8, mark_ticks: 8, buy_lots: 8, sell_lots: 8, high_ticks: 8, low_ticks: 8, profile_row_ticks: 8, profile_row_count: 8, open_order_count: 8, order_count: 8, next_order_id: 8, position_lots: 8, notional_ticklots: 16, cost_atoms: 16, cash_atoms: 16, realized_atoms: 16, unrealized_atoms: 16, fees_atoms: 16, funding_atoms: 16, equity_atoms: 16, optimistic_atoms: 16, pessimistic_atoms: 16, bar: 112, bubble: 72 },
 }

@@ -17,7 +17,7 @@ mod _kernel {
     #[pymodule_export]
     use super::batch::Batch;
     #[pymodule_export]
-    use super::kernel::Kernel;
+    use super::kernel::{Kernel, value_area};
     #[pymodule_export]
     use super::layout::record_layouts;
     #[pymodule_export]

@@ -139,7 +139,7 @@ unsafe extern "C" {
     ) -> FlowStatus;
     pub fn flow_clock(kernel: *mut FlowKernel, ts_us: i64, stop_out: *mut c_int) -> FlowStatus;
     pub fn flow_gap(kernel: *mut FlowKernel, market: u32) -> FlowStatus;
-    pub fn flow_mark(
+    pub fn flow_mark_price(
         kernel: *mut FlowKernel,
         market: u32,
         ts_us: i64,
@@ -176,10 +176,28 @@ unsafe extern "C" {
         price_ticks: i64,
         trigger_ticks: i64,
     ) -> FlowStatus;
+    pub fn flow_anchor(kernel: *mut FlowKernel, market: u32, anchor: usize) -> FlowStatus;
     pub fn flow_take_bars(
         kernel: *mut FlowKernel,
         market: u32,
+        series: usize,
         out: *mut FlowBar,
+        capacity: usize,
+        count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_take_footprints(
+        kernel: *mut FlowKernel,
+        market: u32,
+        series: usize,
+        out: *mut FlowFootprint,
+        capacity: usize,
+        count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_take_footprint_rows(
+        kernel: *mut FlowKernel,
+        market: u32,
+        series: usize,
+        out: *mut FlowFootprintRow,
         capacity: usize,
         count_out: *mut usize,
     ) -> FlowStatus;
@@ -187,6 +205,13 @@ unsafe extern "C" {
         kernel: *mut FlowKernel,
         market: u32,
         out: *mut FlowBubble,
+        capacity: usize,
+        count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_take_marks(
+        kernel: *mut FlowKernel,
+        market: u32,
+        out: *mut FlowMark,
         capacity: usize,
         count_out: *mut usize,
     ) -> FlowStatus;
@@ -236,6 +261,33 @@ unsafe extern "C" {
         out: *mut FlowProfileRow,
         capacity: usize,
         count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_get_bar(
+        kernel: *const FlowKernel,
+        market: u32,
+        series: usize,
+        out: *mut FlowBar,
+    ) -> FlowStatus;
+    pub fn flow_get_footprint(
+        kernel: *const FlowKernel,
+        market: u32,
+        series: usize,
+        out: *mut FlowFootprint,
+        rows: *mut FlowFootprintRow,
+        capacity: usize,
+        count_out: *mut usize,
+    ) -> FlowStatus;
+    pub fn flow_get_session(
+        kernel: *const FlowKernel,
+        market: u32,
+        out: *mut FlowSession,
+    ) -> FlowStatus;
+    pub fn flow_value_area_of(
+        rows: *const FlowProfileRow,
+        count: usize,
+        area_ppm: i64,
+        scratch: *mut i64,
+        out: *mut FlowValueArea,
     ) -> FlowStatus;
     pub fn flow_state_bytes(kernel: *const FlowKernel, bytes_out: *mut usize) -> FlowStatus;
     pub fn flow_save_state(
