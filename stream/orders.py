@@ -219,7 +219,8 @@ class Orders:
 
 def open_in_base(orders: Records) -> Records:
     """Return the orders that the base lane still has open, of records of `records.ORDER`."""
-    return orders[orders["lanes"]["done"][:, Lane.BASE] == 0]
+    kept: Records = orders[orders["lanes"]["done"][:, Lane.BASE] == 0]
+    return kept
 
 
 def _request(side: int, qty_lots: int, limit_ticks: int | None, more: dict[str, Any]) -> Request:
