@@ -124,7 +124,9 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.bars) <= SERIES_MAX:
-            raise InputError(f"an engine has 1 to {SERIES_MAX} series of bars, not {len(self.bars)}")
+            raise InputError(
+                f"an engine has 1 to {SERIES_MAX} series of bars, not {len(self.bars)}"
+            )
         if not isinstance(self.bars[0], TimeBars):
             raise InputError("the first series of an engine must be time bars")
 

@@ -16,8 +16,8 @@ from flowtape.stream.execution import Lane
 from flowtape.stream.history import OrderHistory
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger, LedgerMark
-from flowtape.stream.ports import Clock, Event, Gap
 from flowtape.stream.orders import open_in_base
+from flowtape.stream.ports import Clock, Event, Gap
 from flowtape.stream.records import (
     ACCOUNT,
     BAR,
@@ -32,7 +32,7 @@ from flowtape.stream.records import (
     SNAPSHOT,
     Records,
 )
-from flowtape.stream.strategy import Market, Orders, Strategy
+from flowtape.stream.strategy import NO_FILLS, Market, Orders, Strategy
 from flowtape.stream.view import BUBBLES_KEPT, PRINTS_KEPT, MarketView
 
 
@@ -98,8 +98,10 @@ class Engine:
             orders=open_in_base(self._kernel.orders().view(ORDER)),
             read_profile=lambda: self._kernel.profile().view(PROFILE_ROW),
         )
-        self._market = Market(instrument, self._kernel, self.ledger.bars)
-        self._orders = Orders(self._kernel, lambda: self._market.now_us, self._keep_command)
+        self._market = Market(instrument, self._kernel, self._closed_bars)
+        self.orders = Orders(
+            self._kernel, lambda: int(self.snapshot["stream_us"]), self._keep_command
+        )
         self._fills_seen = 0
         if self.strategy is not None:
             try:
@@ -214,15 +216,21 @@ class Engine:
     def _decide(self) -> None:
         if self.strategy is None:
             return
-        if self._kernel.has_outputs():
+        new_fills = NO_FILLS
+        if self._kernel.has_fills():
             self._keep_outputs()
-        self._market.refresh(self.ledger.fills.since(self._fills_seen))
-        self._fills_seen = self.ledger.fills.head
+            new_fills = self.ledger.fills.since(self._fills_seen)
+            self._fills_seen = self.ledger.fills.head
+        self._market.refresh(new_fills)
         try:
-            self.strategy.on_decision(self._market, self._orders)
+            self.strategy.on_decision(self._market, self.orders)
         except (Exception, SystemExit) as error:
             when = f"at stream time {_time_text(self._market.now_us)}"
             raise _failed(self.strategy, when, error) from error
+
+    def _closed_bars(self) -> Records:
+        self._keep_outputs()
+        return self.ledger.bars.all()
 
     def _keep_command(self, ts_us: int, order_id: int, request: Records) -> None:
         command = np.zeros(1, COMMAND)

@@ -1,7 +1,7 @@
 """NumPy layouts of the kernel's records, and the few numbers derived from them for display.
 
-The layouts mirror `kernel/include/*.h`; a test compares sizes and offsets with the
-binary. 128-bit numbers are pairs `(lo, hi)`, 192-bit ones three words; `i128` and `u192` make exact integers.
+The layouts mirror `kernel/include/*.h`; a test compares sizes and offsets with the binary. 128-bit
+numbers are pairs `(lo, hi)`, 192-bit ones three words; `i128` and `u192` make exact integers.
 """
 
 import numpy as np

@@ -6,6 +6,7 @@ session's latency. Its attributes are its state: the engine copies them when it 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 
 from flowtape._kernel import Kernel
 from flowtape.stream.config import Decide, money_decimals
-from flowtape.stream.orderflow import SECOND_US
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.orderflow import SECOND_US
 from flowtape.stream.orders import Orders, Request
 from flowtape.stream.records import FILL, SNAPSHOT, Records, i128
-from flowtape.stream.view import Series
+
+NO_FILLS: Records = np.zeros(0, FILL)
+NO_FILLS.flags.writeable = False
 
 __all__ = ["Market", "Orders", "Request", "Strategy"]
 
@@ -29,12 +32,14 @@ class Market:
     Prices and quantities are integers in ticks and lots; `price` and `qty` make floats of them.
     """
 
-    def __init__(self, instrument: Instrument, kernel: Kernel, bars: Series) -> None:
+    def __init__(
+        self, instrument: Instrument, kernel: Kernel, closed_bars: Callable[[], Records]
+    ) -> None:
         self.instrument = instrument
         self._kernel = kernel
-        self._bars = bars
+        self._closed_bars = closed_bars
         self._snapshot: np.void | None = None
-        self.new_fills: Records = np.zeros(0, FILL)
+        self.new_fills: Records = NO_FILLS
         """Own fills since the last decision, records of `records.FILL`."""
 
     def refresh(self, new_fills: Records) -> None:
@@ -52,7 +57,7 @@ class Market:
     @property
     def bars(self) -> NDArray[np.void]:
         """Closed bars, oldest first, records of `records.BAR`; read-only."""
-        bars = self._bars.all()
+        bars = self._closed_bars()
         bars.flags.writeable = False
         return bars
 

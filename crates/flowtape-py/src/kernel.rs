@@ -108,9 +108,9 @@ impl Kernel {
             .map_err(raise)
     }
 
-    /// Whether bars, fills, order events or points of the account wait to be taken.
-    fn has_outputs(&self) -> bool {
-        self.lock().outputs().are_waiting()
+    /// Whether fills of own orders wait to be taken.
+    fn has_fills(&self) -> bool {
+        !self.lock().outputs().fills.is_empty()
     }
 
     #[pyo3(signature = (anchor, market=0))]
