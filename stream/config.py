@@ -6,13 +6,9 @@ from flowtape._kernel import Kernel
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.errors import InputError
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.orderflow import (
-    SECOND_US,
-    BarSeries,
-    OrderFlow,
-    TimeBars,
-    make_orderflow,
-)
+from flowtape.stream.orderflow import BarSeries, OrderFlow, TimeBars, make_orderflow
+
+SECOND_US = 1_000_000
 
 SERIES_MAX = 8
 
@@ -78,7 +74,9 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.bars) <= SERIES_MAX:
-            raise InputError(f"an engine has 1 to {SERIES_MAX} series of bars, not {len(self.bars)}")
+            raise InputError(
+                f"an engine has 1 to {SERIES_MAX} series of bars, not {len(self.bars)}"
+            )
         if not isinstance(self.bars[0], TimeBars):
             raise InputError("the first series of an engine must be time bars")
 

@@ -20,6 +20,9 @@ from flowtape.stream.records import (
     BUBBLE,
     EQUITY,
     FILL,
+    FOOTPRINT,
+    FOOTPRINT_ROW,
+    MARK,
     ORDER,
     ORDER_EVENT,
     PRINT,
@@ -51,6 +54,10 @@ class Checkpoint:
     state: bytes
     ledger: LedgerMark
     strategy: Strategy | None
+    fills_seen: int
+    """Own fills told to the strategy."""
+    bubbles: NDArray[np.void]
+    """Bubbles not yet told to it."""
 
 
 class StrategyError(FlowError):
@@ -76,23 +83,30 @@ class Engine:
             config = replace(config, decide=type(strategy).decide)
         self.instrument = instrument
         self.config = config
-        self.ledger = Ledger(keeps_bars=shown or strategy is not None)
+        self.ledger = Ledger(
+            keeps_bars=shown or strategy is not None, series_count=len(config.bars)
+        )
         self.strategy = _copied(strategy)
         self.ended = False
         self.start_us = 0
         """Time of the first trade; 0 before it."""
-        self._kernel = make_kernel(instrument, config, BUBBLES_KEPT if shown else 0)
+        looked_at = shown or strategy is not None
+        self._kernel = make_kernel(instrument, config, BUBBLES_KEPT if looked_at else 0)
         self._shown = shown
+        self._new_bubbles: list[NDArray[np.void]] = []
+        self._new_bubble_count = 0
         self.view = MarketView(
             instrument,
             config.bar_us,
             self.snapshot,
             atoms_per_ticklot=atoms_per_ticklot(instrument),
             bars=self.ledger.bars,
+            series=self.ledger.series,
+            marks=self.ledger.marks,
             orders=self._kernel.orders().view(ORDER),
             read_profile=lambda: self._kernel.profile().view(PROFILE_ROW),
         )
-        self._market = Market(instrument, self._kernel, self.ledger.bars)
+        self._market = Market(instrument, self._kernel, self.ledger)
         self._orders = Orders(self._kernel, lambda: self._market.now_us)
         self._fills_seen = 0
         if self.strategy is not None:
@@ -158,6 +172,8 @@ class Engine:
             state=self._kernel.save_state(),
             ledger=self.ledger.mark(),
             strategy=_copied(self.strategy),
+            fills_seen=self._fills_seen,
+            bubbles=self._market.kept_bubbles(),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -166,7 +182,9 @@ class Engine:
         self.ledger.restore(checkpoint.ledger)
         self.strategy = _copied(checkpoint.strategy)
         self.ended = False
-        self._fills_seen = self.ledger.fills.head
+        self._fills_seen = checkpoint.fills_seen
+        self._new_bubbles, self._new_bubble_count = [], 0
+        self._market.go_back(checkpoint.bubbles)
         view = self.view
         with view.lock:
             view.epoch += 1
@@ -199,8 +217,8 @@ class Engine:
     def _decide(self) -> None:
         if self.strategy is None:
             return
-        self._keep_outputs()
-        self._market.refresh(self.ledger.fills.since(self._fills_seen))
+        bubbles = self._keep_outputs()
+        self._market.refresh(self.ledger.fills.since(self._fills_seen), bubbles)
         self._fills_seen = self.ledger.fills.head
         try:
             self.strategy.on_decision(self._market, self._orders)
@@ -208,23 +226,39 @@ class Engine:
             when = f"at stream time {_time_text(self._market.now_us)}"
             raise _failed(self.strategy, when, error) from error
 
-    def _keep_outputs(self) -> None:
+    def _keep_outputs(self) -> NDArray[np.void]:
+        """Take what the kernel put out; return the newest bubbles among it."""
         kernel, ledger = self._kernel, self.ledger
-        ledger.append("bars", kernel.take_bars().view(BAR))
+        for i, bars in enumerate(self.config.bars):
+            ledger.append(f"bars.{i}", kernel.take_bars(i).view(BAR))
+            if bars.row_ticks:
+                footprints, rows = kernel.take_footprints(i)
+                ledger.append(f"footprints.{i}", footprints.view(FOOTPRINT))
+                ledger.append(f"footprint_rows.{i}", rows.view(FOOTPRINT_ROW))
+        ledger.append("marks", kernel.take_marks().view(MARK))
         ledger.append("fills", kernel.take_fills().view(FILL))
         ledger.append("order_events", kernel.take_order_events().view(ORDER_EVENT))
         ledger.append("equity", kernel.take_equity().view(EQUITY))
+        taken, count = kernel.take_bubbles()
+        # The kernel may keep more, by how inputs were cut.
+        bubbles = taken.view(BUBBLE)[-BUBBLES_KEPT:]
+        if self._shown:
+            self._new_bubbles.append(bubbles)
+            self._new_bubble_count += count
+        return bubbles
 
     def _collect(self, trades: Columns | None, first_input: int) -> None:
-        self._keep_outputs()
-        bubbles, bubble_count = self._kernel.take_bubbles()
+        bubbles = self._keep_outputs()
+        if self.strategy is not None:
+            self._market.keep_bubbles(bubbles)
         if not self._shown:
             return
         view, ledger = self.view, self.ledger
         with view.lock:
-            kept = bubbles.view(BUBBLE)
-            view.bubbles.head += bubble_count - len(kept)
+            kept = np.concatenate(self._new_bubbles)
+            view.bubbles.head += self._new_bubble_count - len(kept)
             view.bubbles.append(kept)
+            self._new_bubbles, self._new_bubble_count = [], 0
             view.fills.append(ledger.fills.since(view.fills.head))
             view.equity.append(ledger.equity.since(view.equity.head))
             if trades is not None:

@@ -16,9 +16,22 @@ from flowtape._kernel import Kernel
 from flowtape.stream.config import SECOND_US, Decide, money_decimals
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.records import FILL, ORDER, SNAPSHOT, Records, i128
+from flowtape.stream.ledger import Ledger
+from flowtape.stream.records import (
+    BAR,
+    BUBBLE,
+    FILL,
+    FOOTPRINT,
+    FOOTPRINT_ROW,
+    ORDER,
+    PROFILE_ROW,
+    SESSION,
+    SNAPSHOT,
+    Records,
+    i128,
+)
 from flowtape.stream.trades import BUY, SELL
-from flowtape.stream.view import Series
+from flowtape.stream.view import BUBBLES_KEPT, Series
 
 
 class Market:
@@ -27,18 +40,38 @@ class Market:
     Prices and quantities are integers in ticks and lots; `price` and `qty` make floats of them.
     """
 
-    def __init__(self, instrument: Instrument, kernel: Kernel, bars: Series) -> None:
+    def __init__(self, instrument: Instrument, kernel: Kernel, ledger: Ledger) -> None:
         self.instrument = instrument
         self._kernel = kernel
-        self._bars = bars
+        self._ledger = ledger
         self._snapshot: np.void | None = None
+        self._kept_bubbles: list[Records] = []
         self.new_fills: Records = np.zeros(0, FILL)
         """Own fills since the last decision, records of `records.FILL`."""
+        self.new_bubbles: Records = np.zeros(0, BUBBLE)
+        """Bubbles closed since the last decision, records of `records.BUBBLE`; of very many the
+        newest 65,536."""
 
-    def refresh(self, new_fills: Records) -> None:
+    def refresh(self, new_fills: Records, new_bubbles: Records) -> None:
         """Move on to the next decision point; the engine calls this."""
         self._snapshot = None
         self.new_fills = new_fills
+        self.keep_bubbles(new_bubbles)
+        self.new_bubbles, self._kept_bubbles = self.kept_bubbles(), []
+
+    def keep_bubbles(self, bubbles: Records) -> None:
+        """Keep bubbles for the next decision point; the engine calls this."""
+        self._kept_bubbles.append(bubbles)
+        if sum(map(len, self._kept_bubbles)) > 2 * BUBBLES_KEPT:
+            self._kept_bubbles = [self.kept_bubbles()]
+
+    def kept_bubbles(self) -> Records:
+        """Return what is kept for the next decision point, at most `BUBBLES_KEPT`."""
+        return np.concatenate([np.zeros(0, BUBBLE), *self._kept_bubbles])[-BUBBLES_KEPT:]
+
+    def go_back(self, bubbles: Records) -> None:
+        """Stand at a checkpoint that kept these bubbles; the engine calls this."""
+        self._snapshot, self._kept_bubbles = None, [bubbles]
 
     @property
     def snapshot(self) -> np.void:
@@ -49,10 +82,50 @@ class Market:
 
     @property
     def bars(self) -> NDArray[np.void]:
-        """Closed bars, oldest first, records of `records.BAR`; read-only."""
-        bars = self._bars.all()
-        bars.flags.writeable = False
-        return bars
+        """Closed bars of the first series, oldest first, records of `records.BAR`; read-only."""
+        return _read_only(self._ledger.bars)
+
+    def bars_of(self, series: int) -> NDArray[np.void]:
+        """Return the closed bars of a series, as `bars`."""
+        return _read_only(self._ledger.series[series].bars)
+
+    def footprints_of(self, series: int) -> NDArray[np.void]:
+        """Return the footprints of a series' closed bars, records of `records.FOOTPRINT`."""
+        return _read_only(self._ledger.series[series].footprints)
+
+    def footprint_rows_of(self, series: int) -> NDArray[np.void]:
+        """Return the rows of those footprints, records of `records.FOOTPRINT_ROW`."""
+        return _read_only(self._ledger.series[series].footprint_rows)
+
+    def open_bar(self, series: int = 0) -> np.void:
+        """Return the open bar of a series; its `trade_count` is 0 when there is none."""
+        bar: np.void = self._kernel.bar(series).view(BAR)[0]
+        return bar
+
+    def open_footprint(self, series: int = 0) -> tuple[np.void, NDArray[np.void]]:
+        """Return the footprint of a series' open bar so far, and its rows."""
+        footprint, rows = self._kernel.footprint(series)
+        return footprint.view(FOOTPRINT)[0], rows.view(FOOTPRINT_ROW)
+
+    @property
+    def marks(self) -> NDArray[np.void]:
+        """Sweeps, absorption and exhaustion so far, records of `records.MARK`; read-only."""
+        return _read_only(self._ledger.marks)
+
+    @property
+    def session(self) -> np.void:
+        """VWAP, delta by size and recent flow, one record of `records.SESSION`."""
+        session: np.void = self._kernel.session().view(SESSION)[0]
+        return session
+
+    @property
+    def profile(self) -> NDArray[np.void]:
+        """Volume by price of the session, records of `records.PROFILE_ROW`."""
+        return self._kernel.profile().view(PROFILE_ROW)
+
+    def set_anchor(self, anchor: int) -> None:
+        """Start an anchored VWAP (0 to 3) with the next trade; raises KernelError BAD_ANCHOR."""
+        self._kernel.anchor(anchor)
 
     @property
     def now_us(self) -> int:
@@ -94,6 +167,12 @@ class Market:
     def ticks(self, price: str) -> int:
         """Return the ticks of a decimal price text; raises OffGridError."""
         return parse_decimal(price, self.instrument.price_decimals)
+
+
+def _read_only(series: Series) -> NDArray[np.void]:
+    records = series.all()
+    records.flags.writeable = False
+    return records
 
 
 class Orders:
