@@ -25,6 +25,9 @@ from flowtape.stream.records import (
     COMMAND,
     EQUITY,
     FILL,
+    FOOTPRINT,
+    FOOTPRINT_ROW,
+    MARK,
     ORDER,
     ORDER_EVENT,
     PRINT,
@@ -33,7 +36,7 @@ from flowtape.stream.records import (
     Records,
 )
 from flowtape.stream.strategy import NO_FILLS, Market, Orders, Strategy
-from flowtape.stream.view import BUBBLES_KEPT, PRINTS_KEPT, MarketView
+from flowtape.stream.view import BUBBLES_KEPT, PRINTS_KEPT, MarketView, Ring
 
 
 class Columns(Protocol):
@@ -57,6 +60,10 @@ class Checkpoint:
     state: bytes
     ledger: LedgerMark
     strategy: Strategy | None
+    fills_seen: int
+    """Own fills told to the strategy."""
+    bubbles: NDArray[np.void]
+    """Bubbles not yet told to it."""
 
 
 class StrategyError(FlowError):
@@ -82,23 +89,30 @@ class Engine:
             config = replace(config, decide=type(strategy).decide)
         self.instrument = instrument
         self.config = config
-        self.ledger = Ledger(keeps_bars=shown or strategy is not None)
+        looked_at = shown or strategy is not None
+        self.ledger = Ledger(keeps_bars=looked_at, series_count=len(config.bars))
         self.strategy = _copied(strategy)
         self.ended = False
         self.start_us = 0
         """Time of the first trade; 0 before it."""
-        self._kernel = make_kernel(instrument, config, BUBBLES_KEPT if shown else 0)
+        self._kernel = make_kernel(instrument, config, BUBBLES_KEPT if looked_at else 0)
         self._shown = shown
+        self._bubbles = Ring(BUBBLE, BUBBLES_KEPT if looked_at else 1)
+        self._bubbles_told = self._bubbles_shown = 0
         self.view = MarketView(
             instrument,
             config.bar_us,
             self.snapshot,
             atoms_per_ticklot=atoms_per_ticklot(instrument),
             bars=self.ledger.bars,
+            series=self.ledger.series,
+            marks=self.ledger.marks,
             orders=open_in_base(self._kernel.orders().view(ORDER)),
             read_profile=lambda: self._kernel.profile().view(PROFILE_ROW),
         )
-        self._market = Market(instrument, self._kernel, self._closed_bars)
+        self._market = Market(
+            instrument, self._kernel, self.ledger, self._bubbles, self._keep_outputs
+        )
         self.orders = Orders(
             self._kernel, lambda: int(self.snapshot["stream_us"]), self._keep_command
         )
@@ -175,6 +189,8 @@ class Engine:
             state=self._kernel.save_state(),
             ledger=self.ledger.mark(),
             strategy=_copied(self.strategy),
+            fills_seen=self._fills_seen,
+            bubbles=self._bubbles.since(self._bubbles_told),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -183,7 +199,10 @@ class Engine:
         self.ledger.restore(checkpoint.ledger)
         self.strategy = _copied(checkpoint.strategy)
         self.ended = False
-        self._fills_seen = self.ledger.fills.head
+        self._fills_seen = checkpoint.fills_seen
+        self._bubbles.clear()
+        self._bubbles.append(checkpoint.bubbles)
+        self._bubbles_told, self._bubbles_shown = 0, self._bubbles.head
         view = self.view
         with view.lock:
             view.epoch += 1
@@ -217,20 +236,19 @@ class Engine:
         if self.strategy is None:
             return
         new_fills = NO_FILLS
-        if self._kernel.has_fills():
+        has_fills, closed_count = self._kernel.waiting()
+        if has_fills:
             self._keep_outputs()
+            closed_count = 0
             new_fills = self.ledger.fills.since(self._fills_seen)
             self._fills_seen = self.ledger.fills.head
-        self._market.refresh(new_fills)
+        self._market.refresh(new_fills, self._bubbles_told)
+        self._bubbles_told = self._bubbles.head + closed_count
         try:
             self.strategy.on_decision(self._market, self.orders)
         except (Exception, SystemExit) as error:
             when = f"at stream time {_time_text(self._market.now_us)}"
             raise _failed(self.strategy, when, error) from error
-
-    def _closed_bars(self) -> Records:
-        self._keep_outputs()
-        return self.ledger.bars.all()
 
     def _keep_command(self, ts_us: int, order_id: int, request: Records) -> None:
         command = np.zeros(1, COMMAND)
@@ -240,21 +258,32 @@ class Engine:
 
     def _keep_outputs(self) -> None:
         kernel, ledger = self._kernel, self.ledger
-        ledger.append("bars", kernel.take_bars().view(BAR))
+        for i, bars in enumerate(self.config.bars):
+            ledger.append(f"bars.{i}", kernel.take_bars(i).view(BAR))
+            if bars.row_ticks:
+                footprints, rows = kernel.take_footprints(i)
+                ledger.append(f"footprints.{i}", footprints.view(FOOTPRINT))
+                ledger.append(f"footprint_rows.{i}", rows.view(FOOTPRINT_ROW))
+        ledger.append("marks", kernel.take_marks().view(MARK))
         ledger.append("fills", kernel.take_fills().view(FILL))
         ledger.append("order_events", kernel.take_order_events().view(ORDER_EVENT))
         ledger.append("equity", kernel.take_equity().view(EQUITY))
+        taken, count = kernel.take_bubbles()
+        # The kernel may keep more, by how inputs were cut.
+        bubbles = taken.view(BUBBLE)[-BUBBLES_KEPT:]
+        self._bubbles.head += count - len(bubbles)
+        self._bubbles.append(bubbles)
 
     def _collect(self, trades: Columns | None, first_input: int) -> None:
         self._keep_outputs()
-        bubbles, bubble_count = self._kernel.take_bubbles()
         if not self._shown:
             return
         view, ledger = self.view, self.ledger
         with view.lock:
-            kept = bubbles.view(BUBBLE)
-            view.bubbles.head += bubble_count - len(kept)
-            view.bubbles.append(kept)
+            bubbles = self._bubbles.since(self._bubbles_shown)
+            view.bubbles.head += self._bubbles.head - self._bubbles_shown - len(bubbles)
+            view.bubbles.append(bubbles)
+            self._bubbles_shown = self._bubbles.head
             view.fills.append(ledger.fills.since(view.fills.head))
             view.equity.append(ledger.equity.since(view.equity.head))
             if trades is not None:

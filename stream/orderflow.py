@@ -8,8 +8,6 @@ import numpy as np
 
 from flowtape.stream.records import ORDERFLOW_CONFIG, Records
 
-SECOND_US = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class TimeBars:
@@ -141,9 +139,9 @@ class LargeBubbles:
 
 @dataclass(frozen=True, slots=True)
 class RecentTime:
-    """Volume and trades of a moving piece of stream time, on a grid of `slot_us`."""
+    """Volume and trades of a moving piece of stream time, on a grid of `slot_us` microseconds."""
 
-    slot_us: int = SECOND_US
+    slot_us: int = 1_000_000
     slot_count: int = 60
 
 

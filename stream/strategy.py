@@ -16,9 +16,21 @@ from flowtape._kernel import Kernel
 from flowtape.stream.config import Decide, money_decimals
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.ledger import Ledger
 from flowtape.stream.orderflow import SECOND_US
 from flowtape.stream.orders import Orders, Request
-from flowtape.stream.records import FILL, SNAPSHOT, Records, i128
+from flowtape.stream.records import (
+    BAR,
+    FILL,
+    FOOTPRINT,
+    FOOTPRINT_ROW,
+    PROFILE_ROW,
+    SESSION,
+    SNAPSHOT,
+    Records,
+    i128,
+)
+from flowtape.stream.view import Ring, Series
 
 NO_FILLS: Records = np.zeros(0, FILL)
 NO_FILLS.flags.writeable = False
@@ -33,19 +45,38 @@ class Market:
     """
 
     def __init__(
-        self, instrument: Instrument, kernel: Kernel, closed_bars: Callable[[], Records]
+        self,
+        instrument: Instrument,
+        kernel: Kernel,
+        ledger: Ledger,
+        bubbles: Ring,
+        sync: Callable[[], None],
     ) -> None:
         self.instrument = instrument
         self._kernel = kernel
-        self._closed_bars = closed_bars
+        self._ledger = ledger
+        self._bubbles = bubbles
+        self._sync = sync
+        """Brings ledger and bubbles up to the present input."""
         self._snapshot: np.void | None = None
+        self._bubbles_from = 0
         self.new_fills: Records = NO_FILLS
         """Own fills since the last decision, records of `records.FILL`."""
 
-    def refresh(self, new_fills: Records) -> None:
+    def refresh(self, new_fills: Records, bubbles_from: int) -> None:
         """Move on to the next decision point; the engine calls this."""
         self._snapshot = None
+        self._bubbles_from = bubbles_from
         self.new_fills = new_fills
+
+    @property
+    def new_bubbles(self) -> NDArray[np.void]:
+        """Bubbles closed since the last decision, records of `records.BUBBLE`.
+
+        Of very many, the newest 65,536.
+        """
+        self._sync()
+        return self._bubbles.since(self._bubbles_from)
 
     @property
     def snapshot(self) -> np.void:
@@ -56,10 +87,55 @@ class Market:
 
     @property
     def bars(self) -> NDArray[np.void]:
-        """Closed bars, oldest first, records of `records.BAR`; read-only."""
-        bars = self._closed_bars()
-        bars.flags.writeable = False
-        return bars
+        """Closed bars of the first series, oldest first, records of `records.BAR`; read-only."""
+        self._sync()
+        return _read_only(self._ledger.bars)
+
+    def bars_of(self, series: int) -> NDArray[np.void]:
+        """Return the closed bars of a series, as `bars`."""
+        self._sync()
+        return _read_only(self._ledger.series[series].bars)
+
+    def footprints_of(self, series: int) -> NDArray[np.void]:
+        """Return the footprints of a series' closed bars, records of `records.FOOTPRINT`."""
+        self._sync()
+        return _read_only(self._ledger.series[series].footprints)
+
+    def footprint_rows_of(self, series: int) -> NDArray[np.void]:
+        """Return the rows of those footprints, records of `records.FOOTPRINT_ROW`."""
+        self._sync()
+        return _read_only(self._ledger.series[series].footprint_rows)
+
+    def open_bar(self, series: int = 0) -> np.void:
+        """Return the open bar of a series; its `trade_count` is 0 when there is none."""
+        bar: np.void = self._kernel.bar(series).view(BAR)[0]
+        return bar
+
+    def open_footprint(self, series: int = 0) -> tuple[np.void, NDArray[np.void]]:
+        """Return the footprint of a series' open bar so far, and its rows."""
+        footprint, rows = self._kernel.footprint(series)
+        return footprint.view(FOOTPRINT)[0], rows.view(FOOTPRINT_ROW)
+
+    @property
+    def marks(self) -> NDArray[np.void]:
+        """Sweeps, absorption and exhaustion so far, records of `records.MARK`; read-only."""
+        self._sync()
+        return _read_only(self._ledger.marks)
+
+    @property
+    def session(self) -> np.void:
+        """VWAP, delta by size and recent flow, one record of `records.SESSION`."""
+        session: np.void = self._kernel.session().view(SESSION)[0]
+        return session
+
+    @property
+    def profile(self) -> NDArray[np.void]:
+        """Volume by price of the session, records of `records.PROFILE_ROW`."""
+        return self._kernel.profile().view(PROFILE_ROW)
+
+    def set_anchor(self, anchor: int) -> None:
+        """Start an anchored VWAP (0 to 3) with the next trade; raises KernelError BAD_ANCHOR."""
+        self._kernel.anchor(anchor)
 
     @property
     def now_us(self) -> int:
@@ -111,6 +187,12 @@ class Market:
     def ticks(self, price: str) -> int:
         """Return the ticks of a decimal price text; raises OffGridError."""
         return parse_decimal(price, self.instrument.price_decimals)
+
+
+def _read_only(series: Series) -> NDArray[np.void]:
+    records = series.all()
+    records.flags.writeable = False
+    return records
 
 
 class Strategy(ABC):

@@ -6,14 +6,18 @@ the playback was moved, a fresh start (`Update.restart`).
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.records import BAR, BUBBLE, EQUITY, FILL, PRINT, PROFILE_ROW, Records
+from flowtape.stream.records import BAR, BUBBLE, EQUITY, FILL, MARK, PRINT, PROFILE_ROW, Records
+
+if TYPE_CHECKING:
+    from flowtape.stream.ledger import BarHistory
 
 BUBBLES_KEPT = 1 << 16
 PRINTS_KEPT = 1 << 12
@@ -145,7 +149,8 @@ class Update:
 class MarketView:
     """The recent history of one instrument.
 
-    `bars` (closed, on a grid of `bar_us`) are kept whole; `bubbles`, `prints`, `fills` and `equity`
+    `bars` (closed, on a grid of `bar_us`), `marks`, and the bars and footprints of every `series`
+    are kept whole; `bubbles`, `prints`, `fills` and `equity`
     as far as their rings reach. `epoch` grows whenever history is replaced, as by a seek.
     The profile is what `read_profile` returns, or else `profile`.
     `notice` is a line for people, empty when all is well (for example "gap: 120 trades missing").
@@ -160,6 +165,8 @@ class MarketView:
     notice: str = ""
     atoms_per_ticklot: int = 1
     bars: Series = field(default_factory=lambda: Series(BAR))
+    series: Sequence["BarHistory"] = ()
+    marks: Series = field(default_factory=lambda: Series(MARK))
     bubbles: Ring = field(default_factory=lambda: Ring(BUBBLE, BUBBLES_KEPT))
     prints: Ring = field(default_factory=lambda: Ring(PRINT, PRINTS_KEPT))
     fills: Ring = field(default_factory=lambda: Ring(FILL, FILLS_KEPT))

@@ -5,83 +5,120 @@
 #define MARKED 1
 #define STACKED 2
 
-static bool outweighs(int64_t lots, int64_t across_lots, const footprint_rules *rules)
+static inline int64_t outweighs(int64_t lots, int64_t across_lots, int64_t least_lots,
+                                int64_t ratio_ppm)
 {
-    return lots > 0 && lots >= rules->imbalance_min_lots &&
-           (u128)(uint64_t)lots * PPM >=
-               (u128)(uint64_t)across_lots * (uint64_t)rules->imbalance_ppm;
+    return (lots >= least_lots) &
+           ((u128)(uint64_t)lots * PPM >= (u128)(uint64_t)across_lots * (uint64_t)ratio_ppm);
 }
 
-/* Note that a row is marked; the run of marked rows that it ends becomes a stack when it is long
- * enough. */
-static int64_t mark(int8_t *marks, size_t row, int64_t run, int64_t stack_count)
+/* Rows on their way out; `put` of them so far, the last one still without its sell imbalance. */
+typedef struct row_writer {
+    flow_footprint_row *out;
+    size_t put;
+    int64_t width;
+    uint64_t sequence;
+} row_writer;
+
+/* Write a row, which stays only if it has volume. */
+static inline void put_row(row_writer *w, int64_t row, price_cell cell, int64_t buy_marked,
+                           int64_t sell_marked)
 {
-    marks[row] = MARKED;
-    if (++run < stack_count) return run;
-    const size_t first = run == stack_count ? row + 1 - (size_t)run : row;
-    for (size_t i = first; i <= row; i++)
-        marks[i] = STACKED;
-    return run;
+    flow_footprint_row *out = &w->out[w->put];
+    out->sequence = w->sequence;
+    out->price_ticks = row * w->width;
+    out->buy_lots = cell.lots[1];
+    out->sell_lots = cell.lots[0];
+    out->buy_imbalance = (int8_t)buy_marked;
+    out->sell_imbalance = (int8_t)sell_marked;
+    w->put += cell.lots[0] + cell.lots[1] > 0;
 }
 
-static void find_imbalances(const price_table *t, int64_t first, size_t count,
-                            const footprint_rules *rules, int8_t *buy, int8_t *sell,
-                            flow_footprint *out)
+/* Runs of marked rows that are long enough become stacks; rows come in order of price. */
+static void mark_stacks(flow_footprint_row *rows, size_t count, int64_t width, int64_t stack_count)
 {
-    int64_t buy_run = 0, sell_run = 0;
-    for (size_t i = 0; i + 1 < count; i++) {
-        const price_cell *lower = price_table_cell(t, first + (int64_t)i);
-        const price_cell *upper = price_table_cell(t, first + (int64_t)i + 1);
-        sell_run = outweighs(lower->lots[0], upper->lots[1], rules)
-                       ? mark(sell, i, sell_run, rules->stack_count)
-                       : 0;
-        buy_run = outweighs(upper->lots[1], lower->lots[0], rules)
-                      ? mark(buy, i + 1, buy_run, rules->stack_count)
-                      : 0;
-        out->sell_stack_count = (int32_t)max_i64(out->sell_stack_count, sell_run);
-        out->buy_stack_count = (int32_t)max_i64(out->buy_stack_count, buy_run);
+    int64_t buy_run = 0, sell_run = 0, before = 0;
+    for (size_t i = 0; i < count; i++) {
+        const bool next = i > 0 && rows[i].price_ticks == before + width;
+        before = rows[i].price_ticks;
+        buy_run = rows[i].buy_imbalance ? (next ? buy_run : 0) + 1 : 0;
+        sell_run = rows[i].sell_imbalance ? (next ? sell_run : 0) + 1 : 0;
+        for (int64_t back = buy_run >= stack_count ? buy_run : 0; back > 0; back--)
+            rows[i + 1 - (size_t)back].buy_imbalance = STACKED;
+        for (int64_t back = sell_run >= stack_count ? sell_run : 0; back > 0; back--)
+            rows[i + 1 - (size_t)back].sell_imbalance = STACKED;
     }
+}
+
+/* Make a footprint and its rows of a bar. With `clears` the rows of the table become zero. */
+static inline __attribute__((always_inline)) void
+footprint_of(const price_table *t, const footprint_rules *rules, const flow_bar *bar, int64_t most,
+             int64_t least, flow_footprint *out, flow_footprint_row *rows_out, const bool clears)
+{
+    const int64_t first = price_table_row(t, bar->low_ticks);
+    const int64_t last = price_table_row(t, bar->high_ticks);
+    const size_t count = (size_t)(last - first) + 1;
+    const int64_t ratio_ppm = rules->imbalance_ppm;
+    /* Without marks nothing is as much as this. */
+    const int64_t least_lots = ratio_ppm > 0 ? max_i64(rules->imbalance_min_lots, 1) : INT64_MAX;
+    int64_t lots[FLOW_FOOTPRINT_ROWS_MAX];
+    row_writer w = {rows_out, 0, price_table_width(t), bar->sequence};
+    const price_cell low = *price_table_cell(t, first), high = *price_table_cell(t, last);
+    int64_t buy_marked = 0, buy_run = 0, sell_run = 0, buy_stack = 0, sell_stack = 0;
+    int64_t total_lots = low.lots[0] + low.lots[1], best = total_lots;
+    size_t poc = 0;
+    price_cell before = low;
+    lots[0] = low.lots[0] + low.lots[1];
+    if (clears) t->cells[first & t->mask] = (price_cell){{0, 0}};
+    for (size_t i = 1; i < count; i++) {
+        price_cell *place = &t->cells[(first + (int64_t)i) & t->mask];
+        const price_cell cell = *place;
+        if (clears) *place = (price_cell){{0, 0}};
+        const int64_t row_lots = cell.lots[0] + cell.lots[1];
+        lots[i] = row_lots;
+        total_lots += row_lots;
+        poc = row_lots > best ? i : poc;
+        best = max_i64(best, row_lots);
+        const int64_t sell_marked = outweighs(before.lots[0], cell.lots[1], least_lots, ratio_ppm);
+        put_row(&w, first + (int64_t)i - 1, before, buy_marked, sell_marked);
+        buy_marked = outweighs(cell.lots[1], before.lots[0], least_lots, ratio_ppm);
+        buy_run = (buy_run + 1) & -buy_marked;
+        sell_run = (sell_run + 1) & -sell_marked;
+        buy_stack = max_i64(buy_stack, buy_run);
+        sell_stack = max_i64(sell_stack, sell_run);
+        before = cell;
+    }
+    put_row(&w, last, before, buy_marked, 0);
+    if (UNLIKELY(max_i64(buy_stack, sell_stack) >= rules->stack_count))
+        mark_stacks(rows_out, w.put, w.width, rules->stack_count);
+
+    const value_area area = value_area_around(lots, count, poc, total_lots, rules->area_ppm);
+    out->sequence = bar->sequence;
+    out->ts_us = bar->ts_us;
+    out->row_ticks = w.width;
+    out->poc_ticks = (first + (int64_t)area.poc) * w.width;
+    out->area_low_ticks = (first + (int64_t)area.low) * w.width;
+    out->area_high_ticks = (first + (int64_t)area.high) * w.width;
+    out->max_delta_lots = most;
+    out->min_delta_lots = least;
+    out->row_count = (int32_t)w.put;
+    out->buy_stack_count = (int32_t)buy_stack;
+    out->sell_stack_count = (int32_t)sell_stack;
+    out->unfinished_high = (high.lots[0] > 0) & (high.lots[1] > 0);
+    out->unfinished_low = (low.lots[0] > 0) & (low.lots[1] > 0);
+    out->reserved[0] = out->reserved[1] = 0;
 }
 
 void series_footprint(const series *s, flow_footprint *out, flow_footprint_row *rows)
 {
-    const price_table *t = &s->table;
-    const flow_bar *bar = &s->bar;
-    const int64_t first = price_table_row(t, bar->low_ticks), width = price_table_width(t);
-    const size_t count = (size_t)(price_table_row(t, bar->high_ticks) - first) + 1;
-    int64_t lots[FLOW_FOOTPRINT_ROWS_MAX];
-    int8_t buy[FLOW_FOOTPRINT_ROWS_MAX], sell[FLOW_FOOTPRINT_ROWS_MAX];
-    for (size_t i = 0; i < count; i++) {
-        const price_cell *cell = price_table_cell(t, first + (int64_t)i);
-        lots[i] = cell->lots[0] + cell->lots[1];
-        buy[i] = sell[i] = 0;
-    }
-    const value_area area = value_area_of(lots, count, s->rules.area_ppm);
-    const price_cell *high = price_table_cell(t, first + (int64_t)count - 1);
-    const price_cell *low = price_table_cell(t, first);
-    *out = (flow_footprint){
-        .sequence = bar->sequence,
-        .ts_us = bar->ts_us,
-        .row_ticks = width,
-        .poc_ticks = (first + (int64_t)area.poc) * width,
-        .area_low_ticks = (first + (int64_t)area.low) * width,
-        .area_high_ticks = (first + (int64_t)area.high) * width,
-        .max_delta_lots = s->max_delta_lots,
-        .min_delta_lots = s->min_delta_lots,
-        .unfinished_high = high->lots[0] > 0 && high->lots[1] > 0,
-        .unfinished_low = low->lots[0] > 0 && low->lots[1] > 0,
-    };
-    if (s->rules.imbalance_ppm > 0) find_imbalances(t, first, count, &s->rules, buy, sell, out);
-    for (size_t i = 0; i < count; i++) {
-        const price_cell *cell = price_table_cell(t, first + (int64_t)i);
-        if (lots[i] == 0) continue;
-        rows[out->row_count++] = (flow_footprint_row){
-            .sequence = bar->sequence,
-            .price_ticks = (first + (int64_t)i) * width,
-            .buy_lots = cell->lots[1],
-            .sell_lots = cell->lots[0],
-            .buy_imbalance = buy[i],
-            .sell_imbalance = sell[i],
-        };
-    }
+    footprint_of(&s->table, &s->rules, &s->bar, s->max_delta_lots, s->min_delta_lots, out, rows,
+                 false);
+}
+
+void series_put_footprint(series *s, const flow_bar *bar, int64_t most, int64_t least)
+{
+    flow_footprint *out = &s->footprints.items[s->footprints.tail++];
+    footprint_of(&s->table, &s->rules, bar, most, least, out, s->rows.items + s->rows.tail, true);
+    s->rows.tail += (size_t)out->row_count;
+    s->table.fold = 0;
 }

@@ -48,33 +48,31 @@ void price_table_fit(price_table *t, int64_t old_low, int64_t old_high, int64_t 
     t->fold += more;
 }
 
-void price_table_clear(price_table *t, int64_t low, int64_t high)
+value_area value_area_around(const int64_t *lots, size_t count, size_t poc, int64_t total_lots,
+                             int64_t area_ppm)
 {
-    const int64_t last = price_table_row(t, high);
-    for (int64_t row = price_table_row(t, low); row <= last; row++)
-        t->cells[row & t->mask] = (price_cell){{0, 0}};
-    t->fold = 0;
+    value_area a = {poc, poc, poc, lots[poc], total_lots};
+    const u128 want = (u128)(uint64_t)total_lots * (uint64_t)area_ppm;
+    while (a.high - a.low + 1 < count && (u128)(uint64_t)a.area_lots * PPM < want) {
+        const int64_t above = a.high + 1 < count ? lots[a.high + 1] : -1;
+        const int64_t below = a.low > 0 ? lots[a.low - 1] : -1;
+        const bool up = above >= below;
+        a.area_lots += up ? above : below;
+        a.high += up;
+        a.low -= !up;
+    }
+    return a;
 }
 
 value_area value_area_of(const int64_t *lots, size_t count, int64_t area_ppm)
 {
-    value_area a = {.total_lots = lots[0]};
+    int64_t total = lots[0];
+    size_t poc = 0;
     for (size_t i = 1; i < count; i++) {
-        a.total_lots += lots[i];
-        a.poc = lots[i] > lots[a.poc] ? i : a.poc;
+        total += lots[i];
+        poc = lots[i] > lots[poc] ? i : poc;
     }
-    a.low = a.high = a.poc;
-    a.area_lots = lots[a.poc];
-    const u128 want = (u128)(uint64_t)a.total_lots * (uint64_t)area_ppm;
-    while (a.high - a.low + 1 < count && (u128)(uint64_t)a.area_lots * PPM < want) {
-        const int64_t above = a.high + 1 < count ? lots[a.high + 1] : -1;
-        const int64_t below = a.low > 0 ? lots[a.low - 1] : -1;
-        if (above >= below)
-            a.area_lots += lots[++a.high];
-        else
-            a.area_lots += lots[--a.low];
-    }
-    return a;
+    return value_area_around(lots, count, poc, total, area_ppm);
 }
 
 /* The fold, the number of rows with volume, and each of them: number, sellers', buyers' lots. */

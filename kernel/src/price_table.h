@@ -31,9 +31,6 @@ void price_table_free(price_table *t);
 /* Make rows so wide that [low, high] fits; the table holds volume in [old_low, old_high] only. */
 void price_table_fit(price_table *t, int64_t old_low, int64_t old_high, int64_t low, int64_t high);
 
-/* Set the rows of [low, high] to zero and make them narrow again. */
-void price_table_clear(price_table *t, int64_t low, int64_t high);
-
 /* Canonical bytes of the rows with volume in [low, high]; loading needs an empty table. */
 void price_table_save(const price_table *t, writer *w, int64_t low, int64_t high);
 bool price_table_load(price_table *t, reader *r, int64_t low, int64_t high);
@@ -73,6 +70,10 @@ typedef struct value_area {
     int64_t area_lots;
     int64_t total_lots;
 } value_area;
+
+/* The area around the row poc of `count` neighbouring rows, one at least. */
+value_area value_area_around(const int64_t *lots, size_t count, size_t poc, int64_t total_lots,
+                             int64_t area_ppm);
 
 /* `lots` holds the volume of `count` neighbouring rows, one at least. */
 value_area value_area_of(const int64_t *lots, size_t count, int64_t area_ppm);

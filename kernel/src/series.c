@@ -80,12 +80,8 @@ void series_close(series *s)
     s->closed_sell_lots += bar->sell_lots;
     s->closed_notional += i128_of(bar->notional_ticklots);
     s->bars.items[s->bars.tail++] = *bar;
-    if (series_has_footprints(s)) {
-        flow_footprint *out = &s->footprints.items[s->footprints.tail++];
-        series_footprint(s, out, s->rows.items + s->rows.tail);
-        s->rows.tail += (size_t)out->row_count;
-        price_table_clear(&s->table, bar->low_ticks, bar->high_ticks);
-    }
+    if (series_has_footprints(s))
+        series_put_footprint(s, bar, s->max_delta_lots, s->min_delta_lots);
     s->bar = (flow_bar){.sequence = bar->sequence + 1};
     s->buy_count = s->max_delta_lots = s->min_delta_lots = 0;
 }

@@ -54,8 +54,11 @@ void series_open(series *s, int64_t price_ticks, uint64_t input, int64_t stream_
 /* Put the open bar and its footprint out, if there is one. */
 void series_close(series *s);
 
-/* The footprint of the open bar, which must exist; room for every row of the table. */
+/* The footprint of the open bar, which must exist; room for each row and one more. */
 void series_footprint(const series *s, flow_footprint *out, flow_footprint_row *rows);
+
+/* Put out the footprint of a closed bar, with the extremes of its delta, and empty the table. */
+void series_put_footprint(series *s, const flow_bar *bar, int64_t most, int64_t least);
 
 void series_save(const series *s, writer *w);
 bool series_load(series *s, reader *r, int64_t stream_us);

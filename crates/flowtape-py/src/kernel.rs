@@ -108,9 +108,12 @@ impl Kernel {
             .map_err(raise)
     }
 
-    /// Whether fills of own orders wait to be taken.
-    fn has_fills(&self) -> bool {
-        !self.lock().outputs().fills.is_empty()
+    /// Whether fills of own orders wait to be taken, and how many bubbles closed since the last take.
+    #[pyo3(signature = (market=0))]
+    fn waiting(&self, market: usize) -> PyResult<(bool, u64)> {
+        let mut kernel = self.lock();
+        let bubbles = outputs_of(&mut kernel, market)?.bubble_count;
+        Ok((!kernel.outputs().fills.is_empty(), bubbles))
     }
 
     #[pyo3(signature = (anchor, market=0))]
