@@ -112,8 +112,7 @@ async def _live(
     port: int | None,
 ) -> None:
     from flowtape.replay.backtest import metrics_json, result_of
-    from flowtape.stream.config import EngineConfig, bubble_band_ticks
-    from flowtape.stream.orderflow import SECOND_US
+    from flowtape.stream.config import SECOND_US, EngineConfig, bubble_band_ticks
     from flowtape.stream.engine import Engine
     from flowtape.stream.live import LiveSession
 

@@ -8,8 +8,7 @@ position of `qty` and leaves it after `hold_s` seconds.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flowtape.stream.config import Decide
-from flowtape.stream.orderflow import SECOND_US
+from flowtape.stream.config import SECOND_US, Decide
 from flowtape.stream.strategy import Market, Orders, Strategy
 
 

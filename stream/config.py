@@ -21,7 +21,7 @@ from flowtape.stream.execution import (
     VenueRules,
 )
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.orderflow import SECOND_US, BarSeries, OrderFlow, TimeBars, make_orderflow
+from flowtape.stream.orderflow import BarSeries, OrderFlow, TimeBars, make_orderflow
 from flowtape.stream.records import (
     CONFIG,
     LANE,
@@ -30,6 +30,8 @@ from flowtape.stream.records import (
     Records,
     i128_pair,
 )
+
+SECOND_US = 1_000_000
 
 SERIES_MAX = 8
 
@@ -152,17 +154,24 @@ def make_kernel(
 ) -> Kernel:
     """Return a kernel for one instrument or several; raises InputError for bad settings.
 
-    All instruments share one account, whose money has the decimals of the first.
+    All instruments share one account, whose money has the decimals of the finest.
     """
+    header, markets = kernel_records(instruments, config)
+    return Kernel(header.view(np.uint8), markets.view(np.uint8), bubbles_kept)
+
+
+def kernel_records(
+    instruments: Instrument | Sequence[Instrument], config: EngineConfig
+) -> tuple[Records, Records]:
+    """Return what a kernel is made of: records of `records.CONFIG` and of `records.MARKET`."""
     if isinstance(instruments, Instrument):
         instruments = (instruments,)
     decimals = max(map(money_decimals, instruments))
     try:
-        header = _config_record(config, decimals)
-        markets = np.concatenate([_market_record(i, config, decimals) for i in instruments])
+        markets = [_market_record(i, config, decimals) for i in instruments]
+        return _config_record(config, decimals), np.concatenate(markets)
     except (OverflowError, ValueError) as error:
         raise InputError(f"a setting of the engine is out of range: {error}") from None
-    return Kernel(header.view(np.uint8), markets.view(np.uint8), bubbles_kept)
 
 
 def latency_points(latency_us: int | tuple[int, ...]) -> NDArray[np.int64]:

@@ -35,9 +35,9 @@ class Ledger:
     """Closed bars, footprints, marks, fills, order events, equity points and orders asked for.
 
     All of them, in order. `fills` are those of the base lane, `other_fills` those of the optimistic
-    and the pessimistic one. Each kind is hashed as it grows, so the digest of a session does not depend on how its inputs
-    were cut. Without `keeps_bars`, bars and footprints are hashed only: a year of them is
-    gigabytes.
+    and the pessimistic one. Each kind is hashed as it grows, so the digest of a session does not
+    depend on how its inputs were cut. Without `keeps_bars`, bars and footprints are hashed only: a
+    year of them is gigabytes.
     """
 
     def __init__(self, *, keeps_bars: bool = True, series_count: int = 1) -> None:

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtape._kernel import Kernel
-from flowtape.stream.config import Decide, money_decimals
+from flowtape.stream.config import SECOND_US, Decide, money_decimals
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
-from flowtape.stream.orderflow import SECOND_US
 from flowtape.stream.orders import Orders, Request
 from flowtape.stream.records import (
     BAR,

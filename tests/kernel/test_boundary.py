@@ -10,8 +10,9 @@ import pytest
 from flowtape import _kernel
 from flowtape.stream import records
 from flowtape.stream.errors import KernelError
+from flowtape.stream.execution import OrderKind
 from tests.kernel import drive
-from tests.kernel.reference import Config
+from tests.kernel.config import Config, Kind, Market, Request
 
 
 def columns(count: int = 10) -> dict[str, np.ndarray[Any, Any]]:
@@ -25,7 +26,7 @@ def columns(count: int = 10) -> dict[str, np.ndarray[Any, Any]]:
 
 def test_record_layouts_agree_with_the_binary() -> None:
     layouts = _kernel.record_layouts()
-    assert len(layouts) == 16
+    assert len(layouts) > 25
     for name, (size, offsets) in layouts.items():
         dtype = getattr(records, name)
         assert dtype.itemsize == size, name
@@ -65,31 +66,71 @@ def test_wrong_dtypes_and_strides_are_refused(column: str) -> None:
         _kernel.Batch(**(columns() | {column: wide}))
 
 
-def test_every_refusal_of_an_order_is_an_exception_with_its_status() -> None:
+def place(kernel: _kernel.Kernel, ts_us: int, **fields: int) -> list[int]:
+    asked = Request(**{"qty_lots": 1, "kind": Kind.MARKET, **fields})
+    return kernel.place(ts_us, drive.as_bytes(records.REQUEST, [asked]))
+
+
+def place(kernel: _kernel.Kernel, ts_us: int, **request: int) -> list[int]:
+    given = {"kind": OrderKind.MARKET} | request
+    return kernel.place(ts_us, drive.as_bytes(records.REQUEST, [Request(**given)]))
+
+
+def test_every_refusal_is_an_exception_with_its_status() -> None:
     kernel = drive.make_kernel(Config(orders_max=1))
     kernel.clock(50)
     for call, status in (
-        (lambda: kernel.place_market(49, 1, 1), "TIME_REVERSED"),
-        (lambda: kernel.place_market(50, 2, 1), "BAD_SIDE"),
-        (lambda: kernel.place_market(50, 1, 0), "BAD_QTY"),
-        (lambda: kernel.place_limit(50, 1, 1, 0), "BAD_PRICE"),
+        (lambda: place(kernel, 49, side=1, qty_lots=1), "TIME_REVERSED"),
+        (lambda: place(kernel, 50, side=2, qty_lots=1), "BAD_SIDE"),
+        (lambda: place(kernel, 50, side=1), "BAD_QTY"),
+        (lambda: place(kernel, 50, side=1, qty_lots=-1), "BAD_QTY"),
+        (lambda: place(kernel, 50, side=1, qty_lots=1, kind=1), "BAD_PRICE"),
+        (lambda: place(kernel, 50, side=1, qty_lots=1, kind=99), "BAD_ORDER"),
+        (lambda: place(kernel, 50, side=1, qty_lots=1, market=7), "BAD_MARKET"),
         (lambda: kernel.cancel(50, 77), "UNKNOWN_ORDER"),
+        (lambda: kernel.amend(50, 77, 5), "UNKNOWN_ORDER"),
+        (lambda: kernel.cancel_all(50, 3), "BAD_MARKET"),
         (lambda: kernel.clock(49), "TIME_REVERSED"),
+        (lambda: kernel.gap(9), "BAD_MARKET"),
+        (lambda: kernel.mark(0, 50, 0), "BAD_PRICE"),
+        (lambda: kernel.funding(0, 50, 100), "NO_MARK"),
+        (lambda: kernel.snapshot(5), "BAD_MARKET"),
+        (lambda: kernel.account(3), "BAD_ORDER"),
         (lambda: kernel.load_state(b"nonsense"), "BAD_STATE"),
     ):
+        before = kernel.snapshot().tobytes()
         with pytest.raises(KernelError) as caught:
             call()
         assert caught.value.status == status
         assert status in _kernel.STATUS_NAMES
         assert str(caught.value)
-    kernel.place_market(50, 1, 1)
+        assert kernel.snapshot().tobytes() == before
+    place(kernel, 50, side=1, qty_lots=1)
     with pytest.raises(KernelError, match="number of open orders"):
-        kernel.place_market(50, 1, 1)
+        place(kernel, 50, side=1, qty_lots=1)
+
+
+def test_bytes_that_are_no_records_are_refused() -> None:
+    kernel = drive.make_kernel(Config())
+    with pytest.raises(ValueError, match="REQUEST"):
+        kernel.place(0, np.zeros(7, np.uint8))
+    with pytest.raises(ValueError, match="CONFIG"):
+        _kernel.Kernel(np.zeros(3, np.uint8), np.zeros(0, np.uint8), 1)
+
+
+def test_trades_of_unknown_instruments_are_refused() -> None:
+    kernel = drive.make_kernel(Config(markets=(Market(), Market())))
+    with pytest.raises(KernelError) as caught:
+        kernel.run(_kernel.Batch(**columns(), market=np.full(10, 2, np.uint8)), 0)
+    assert caught.value.status == "BAD_MARKET"
+    assert kernel.run(_kernel.Batch(**columns(), market=np.full(10, 1, np.uint8)), 0)[0] == 10
+    with pytest.raises(ValueError, match="equally long"):
+        _kernel.Batch(**columns(), market=np.zeros(9, np.uint8))
 
 
 def test_bad_configuration_is_refused() -> None:
     with pytest.raises(KernelError, match="out of its range"):
-        drive.make_kernel(Config(profile_rows_max=12))
+        drive.make_kernel(Config(orders_max=0))
 
 
 def test_read_only_columns_are_taken_without_a_copy() -> None:
@@ -135,9 +176,11 @@ def test_reading_a_kernel_changes_nothing() -> None:
         at = 0
         kernel.run(batch, at)
     for _ in range(5):
-        watched.snapshot()
-        watched.profile()
+        watched.snapshot(0)
+        watched.profile(0)
         watched.orders()
+        watched.account(0)
+        watched.position(0, 2)
     for kernel in (quiet, watched):
         drive.take(kernel, drive.empty())
     assert quiet.save_state() == watched.save_state()
@@ -148,7 +191,7 @@ def test_newest_bubbles_are_kept_and_all_are_counted() -> None:
     given["side"][::2] = -1
     kernel = drive.make_kernel(Config(), bubbles_kept=10)
     kernel.run(_kernel.Batch(**given), 0)
-    taken, count = kernel.take_bubbles()
+    taken, count = kernel.take_bubbles(0)
     bubbles = taken.view(records.BUBBLE)
     assert count == 999
     assert len(bubbles) >= 10

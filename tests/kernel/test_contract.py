@@ -7,30 +7,29 @@ from flowtape import _kernel
 from flowtape.stream import records
 
 ROOT = Path(__file__).parents[2]
-HEADER = "".join(
-    (ROOT / "kernel/include" / name).read_text() for name in ("flow_orderflow.h", "flow_kernel.h")
-)
-SYS = (ROOT / "crates/flowtape-sys/src/lib.rs").read_text()
+HEADERS = sorted((ROOT / "kernel/include").glob("flow_*.h"))
+HEADER = "".join(path.read_text() for path in HEADERS)
+SYS = "".join(path.read_text() for path in sorted((ROOT / "crates/flowtape-sys/src").glob("*.rs")))
 
 RUST_TYPES = {
     "int8_t": "i8",
+    "uint8_t": "u8",
+    "int32_t": "i32",
     "uint32_t": "u32",
     "int64_t": "i64",
     "uint64_t": "u64",
     "size_t": "usize",
-    "const int64_t *": "*const i64",
-    "const int8_t *": "*const i8",
-    "flow_i128": "FlowI128",
-    "flow_bar": "FlowBar",
-    "flow_bubble": "FlowBubble",
-    "flow_orderflow_config": "FlowOrderflowConfig",
-    "flow_series_config": "FlowSeriesConfig",
-    "flow_u192": "FlowU192",
-    "flow_vwap": "FlowVwap",
-    "flow_size_class": "FlowSizeClass",
-    "flow_recent": "FlowRecent",
-    "int32_t": "i32",
 }
+
+
+def rust_type(kind: str) -> str:
+    """The Rust name of a C type as it stands in a declaration."""
+    constant, name, star = re.fullmatch(r"(const )?(\w+)( \*)?", kind.strip()).groups()  # type: ignore[union-attr]
+    rust = RUST_TYPES.get(name) or "".join(part.capitalize() for part in name.split("_"))
+    if not star:
+        return rust
+    return f"*const {rust}" if constant else f"*mut {rust}"
+
 
 Fields = list[tuple[str, str]]
 
@@ -44,7 +43,7 @@ def c_structs() -> dict[str, Fields]:
             kind, names = re.fullmatch(r"((?:const )?\w+ \*?)(.*)", declaration).groups()  # type: ignore[union-attr]
             for one in names.split(","):
                 field, size = re.fullmatch(r"\s*\*?(\w+)(?:\[(\w+)\])?", one).groups()  # type: ignore[union-attr]
-                rust = RUST_TYPES[kind.strip() if "*" not in kind else kind]
+                rust = rust_type(kind)
                 fields.append((field, f"[{rust}; {size}]" if size else rust))
         found[name] = fields
     return found
@@ -60,7 +59,7 @@ def rust_structs() -> dict[str, Fields]:
 def test_structs_have_the_same_fields_in_the_same_order() -> None:
     rust = rust_structs()
     structs = c_structs()
-    assert len(structs) == 23
+    assert len(structs) > 30
     for name, fields in structs.items():
         rust_name = "".join(part.capitalize() for part in name.split("_"))
         assert rust[rust_name] == fields, name
@@ -76,7 +75,7 @@ def test_numpy_layouts_have_the_fields_of_the_header() -> None:
 def test_functions_have_the_same_number_of_parameters() -> None:
     text = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.DOTALL)
     declared = {
-        name: parameters.count(",") + 1
+        name: 0 if parameters == "void" else parameters.count(",") + 1
         for name, parameters in re.findall(r"(flow_\w+)\(([^)]*)\);", text)
     }
     bound = {

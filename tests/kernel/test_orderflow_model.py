@@ -11,31 +11,32 @@ from hypothesis import strategies as st
 
 from flowtape import _kernel
 from flowtape.stream import records
+from flowtape.stream.config import EngineConfig, kernel_records
 from flowtape.stream.errors import KernelError
+from flowtape.stream.instrument import Instrument
 from tests.kernel import drive
 from tests.kernel.reference_flow import DAY_US, DOLLAR, TIME, FlowConfig, FlowModel, volume_by_price
 
 Event = tuple[Any, ...]
 Outputs = dict[str, list[tuple[Any, ...]]]
 
-TRADING = {
-    "decide_trades_count": 0,
-    "decide_grid_us": 0,
-    "decide_on_fill": False,
-    "equity_grid_us": 0,
-    "latency_us": 0,
-    "maker_fee_ppm": 0,
-    "taker_fee_ppm": 0,
-    "atoms_per_ticklot": 1,
-    "fee_unit_atoms": 1,
-    "initial_cash_atoms": 0,
-    "orders_max": 1,
-}
-
 
 def make_kernel(config: FlowConfig) -> _kernel.Kernel:
-    flow = _kernel.OrderFlowConfig(**asdict(config))
-    return _kernel.Kernel(orderflow=flow, **TRADING, bubbles_kept=1 << 20)  # type: ignore[arg-type]
+    trading = EngineConfig(orders_max=1)
+    flow = np.zeros((), records.ORDERFLOW_CONFIG)
+    for name, value in asdict(config).items():
+        if name == "series":
+            flow["series_count"] = len(value)
+            for place, one in enumerate(value):
+                flow["series"][place] = tuple(one)
+        elif name == "size_class_lots":
+            flow["size_class_count"] = len(value)
+            flow[name][: len(value)] = value
+        else:
+            flow[name] = value
+    header, market = kernel_records(Instrument("TEST", "spot", 0, 0), trading)
+    market["flow"] = flow
+    return _kernel.Kernel(header.view(np.uint8), market.view(np.uint8), 1 << 20)
 
 
 def thresholds(kind: int) -> st.SearchStrategy[int]:
@@ -144,7 +145,7 @@ def feed(
 
     def flush() -> None:
         if pending:
-            assert kernel.run(drive.batch_of(pending), 0)[0] == len(pending)
+            assert kernel.run(drive.batch_of([(*row, 0) for row in pending]), 0)[0] == len(pending)
             pending.clear()
 
     for event in script:
@@ -333,7 +334,7 @@ def test_changing_the_future_changes_nothing_told() -> None:
 def test_rows_hold_the_volume_of_their_prices(trades: list[tuple[int, int, int]]) -> None:
     config = FlowConfig(series=[(TIME, 10**9, 1)], footprint_rows_max=1024)
     kernel = make_kernel(config)
-    kernel.run(drive.batch_of([(1, *t) for t in trades]), 0)
+    kernel.run(drive.batch_of([(1, *t, 0) for t in trades]), 0)
     rows = kernel.footprint()[1].view(records.FOOTPRINT_ROW)
     found = {(int(r["price_ticks"]), 1): int(r["buy_lots"]) for r in rows}
     found |= {(int(r["price_ticks"]), -1): int(r["sell_lots"]) for r in rows}

@@ -13,8 +13,7 @@ import pytest
 
 from flowtape.replay import metrics
 from flowtape.replay.backtest import equity_csv, fills_csv, metrics_json, result_of
-from flowtape.stream.config import Decide, EngineConfig
-from flowtape.stream.orderflow import SECOND_US
+from flowtape.stream.config import SECOND_US, Decide, EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.execution import Lane
 from flowtape.stream.ledger import Ledger
@@ -159,7 +158,8 @@ def test_the_files_hold_all_that_the_metrics_say(seed: int) -> None:
     assert {fill["role"] for fill in fills} == {"maker", "taker"}
 
     mark = Decimal(int(engine.snapshot["last_ticks"])).scaleb(-INSTRUMENT.price_decimals)
-    for lane, name in (("optimistic", "_optimistic"), ("pessimistic", "_pessimistic"), ("base", "")):
+    for lane in ("optimistic", "pessimistic", "base"):
+        name = "" if lane == "base" else f"_{lane}"
         cash, position, fees, volume = Decimal(50_000), Decimal(0), Decimal(0), Decimal(0)
         for fill in every:
             if fill["lane"] == lane:

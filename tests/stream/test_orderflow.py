@@ -140,7 +140,7 @@ def test_ledger_holds_every_series(whole: Engine) -> None:
 
 
 def test_session_agrees_with_numpy(whole: Engine) -> None:
-    market = Market(INSTRUMENT, whole._kernel, whole.ledger)
+    market = whole._market
     session = market.session
     price, qty = COLUMNS.price_ticks.astype(object), COLUMNS.qty_lots.astype(object)
     assert int(session["vwap"]["lots"]) == LOTS
