@@ -76,7 +76,7 @@ static void test_quantiles_equal_sorting(size_t capacity, int64_t ppm)
     rolling_histogram_free(&copy);
 }
 
-void test_rolling_histogram(void)
+int main(void)
 {
     test_buckets_are_in_order_and_narrow();
     test_quantiles_equal_sorting(1, 500000);
@@ -84,4 +84,6 @@ void test_rolling_histogram(void)
     test_quantiles_equal_sorting(100, 950000);
     test_quantiles_equal_sorting(4096, 990000);
     test_quantiles_equal_sorting(VALUES, 1000000);
+    printf(failures ? "%d failed\n" : "rolling_histogram: all good\n", failures);
+    return failures ? 1 : 0;
 }
