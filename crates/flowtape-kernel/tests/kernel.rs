@@ -1,30 +1,71 @@
 //! The safe owner, without Python: batches, stops, outputs, states, threads.
 
-use flowtape_kernel::{
-    BadRow, Batch, Kernel, OrderKind, Stop, i128_of, i128_pair, status_names, sys,
-};
+use flowtape_kernel::{BadRow, Batch, Kernel, Stop, i128_of, i128_pair, status_names, sys};
+
+const BASE: usize = 1;
 
 fn config() -> sys::FlowConfig {
     sys::FlowConfig {
         abi_version: sys::FLOW_ABI_VERSION,
         orders_max: 8,
+        seed: 0,
         decide_trades_count: 0,
         decide_grid_us: 0,
         decide_on_fill: 0,
         equity_grid_us: 0,
-        latency_us: 0,
-        maker_fee_ppm: 0,
-        taker_fee_ppm: 0,
-        atoms_per_ticklot: 1,
+        fill_model: 0,
+        account_kind: 0,
+        lane_count: 1,
+        trace: 0,
+        queue_window: 0,
+        touch_stale_us: 0,
+        ioc_window_us: 0,
+        spread_ppm: 0,
         fee_unit_atoms: 1,
+        fee_tier_count: 1,
         initial_cash_atoms: i128_pair(1_000_000),
-        orderflow: sys::FlowOrderflowConfig {
-            bar_us: 1000,
+        lanes: [sys::FlowLane {
+            participation_ppm: 1_000_000,
+            ..Default::default()
+        }; sys::FLOW_LANES],
+        fee_tiers: Default::default(),
+        latency_us: [0; sys::FLOW_LATENCY_POINTS],
+    }
+}
+
+fn market() -> sys::FlowMarket {
+    let mut series = [sys::FlowSeriesConfig::default(); sys::FLOW_SERIES_MAX];
+    series[0].threshold = 1000;
+    sys::FlowMarket {
+        atoms_per_ticklot: 1,
+        leverage: 1,
+        maintenance_ppm: 0,
+        rules: sys::FlowVenueRules {
+            price_step_ticks: 1,
+            qty_step_lots: 1,
+            ..Default::default()
+        },
+        flow: sys::FlowOrderflowConfig {
+            series_count: 1,
+            series,
+            footprint_rows_max: 2,
+            value_area_ppm: 1,
+            imbalance_stack_count: 1,
+            bubbles_on: 1,
             bubble_window_us: 100,
-            bubble_band_ticks: 0,
+            large_ppm: 1,
+            large_min_count: 1,
             profile_rows_max: 64,
+            recent_slot_count: 1,
+            absorption_ticks: 1,
+            exhaustion_ticks: 1,
+            ..Default::default()
         },
     }
+}
+
+fn kernel_of(config: &sys::FlowConfig, bubbles_kept: usize) -> Kernel {
+    Kernel::new(config, &[market()], bubbles_kept).expect("valid")
 }
 
 struct Columns {
@@ -47,34 +88,38 @@ fn columns(count: usize) -> Columns {
 
 impl Columns {
     fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.ts_us, &self.price_ticks, &self.qty_lots, &self.side).expect("valid")
+        Batch::new(
+            &self.ts_us,
+            &self.price_ticks,
+            &self.qty_lots,
+            &self.side,
+            None,
+        )
+        .expect("valid")
     }
 }
 
 #[test]
 fn more_outputs_than_the_outboxes_hold_all_arrive() {
     let trades = columns(100_000);
-    let mut kernel = Kernel::new(&config(), 1 << 20).expect("valid");
+    let mut kernel = kernel_of(&config(), 1 << 20);
     assert_eq!(
         kernel.run(&trades.batch(), 0).expect("runs"),
         (100_000, Stop::End)
     );
     kernel.end().expect("ends");
-    let outputs = kernel.outputs();
+    let outputs = &kernel.outputs().markets[0];
     assert_eq!(outputs.bubble_count, 100_000);
     assert_eq!(outputs.bubbles.len(), 100_000);
-    assert_eq!(outputs.bars.len(), 1000);
+    let bars = &outputs.series[0].bars;
+    assert_eq!(bars.len(), 1000);
     let volume: i64 = trades.qty_lots.iter().sum();
     assert_eq!(
         outputs.bubbles.iter().map(|b| b.qty_lots).sum::<i64>(),
         volume
     );
     assert_eq!(
-        outputs
-            .bars
-            .iter()
-            .map(|b| b.buy_lots + b.sell_lots)
-            .sum::<i64>(),
+        bars.iter().map(|b| b.buy_lots + b.sell_lots).sum::<i64>(),
         volume
     );
 }
@@ -86,7 +131,7 @@ fn decisions_come_back_at_once() {
         decide_trades_count: 10,
         ..config()
     };
-    let mut kernel = Kernel::new(&every_ten, 16).expect("valid");
+    let mut kernel = kernel_of(&every_ten, 16);
     let batch = trades.batch();
     let (mut at, mut decisions) = (0, 0);
     while at < batch.len() {
@@ -107,6 +152,7 @@ fn a_bad_row_is_named_and_unequal_columns_are_refused() {
         &trades.price_ticks,
         &trades.qty_lots,
         &trades.side,
+        None,
     );
     match refused {
         Err(BadRow::Row(row, error)) => assert_eq!((row, error.name()), (250, "BAD_QTY")),
@@ -117,6 +163,7 @@ fn a_bad_row_is_named_and_unequal_columns_are_refused() {
         &trades.price_ticks[1..],
         &trades.qty_lots,
         &trades.side,
+        None,
     );
     assert!(matches!(short, Err(BadRow::Lengths)));
 }
@@ -124,17 +171,26 @@ fn a_bad_row_is_named_and_unequal_columns_are_refused() {
 #[test]
 fn fills_reach_the_account_exactly() {
     let trades = columns(10);
-    let mut kernel = Kernel::new(&config(), 16).expect("valid");
-    let id = kernel.place(0, OrderKind::Market, 1, 2, 0).expect("valid");
+    let mut kernel = kernel_of(&config(), 16);
+    let request = sys::FlowRequest {
+        side: 1,
+        qty_lots: 2,
+        ..Default::default()
+    };
+    let ids = kernel.place(0, &[request]).expect("valid");
     kernel.run(&trades.batch(), 0).expect("runs");
     let fills = std::mem::take(&mut kernel.outputs().fills);
     // The print at time 0 is not later than the command; the seller at 101 offers one tick above.
     assert_eq!(fills.len(), 1);
     assert_eq!(
         (fills[0].order_id, fills[0].price_ticks, fills[0].qty_lots),
-        (id, 102, 2)
+        (ids[0], 102, 2)
     );
-    let snapshot = kernel.snapshot();
+    let snapshot = kernel.snapshot(0).expect("there");
+    assert_eq!(
+        i64::from(fills[0].lane),
+        i64::try_from(BASE).expect("small")
+    );
     assert_eq!(snapshot.position_lots, 2);
     assert_eq!(i128_of(snapshot.cash_atoms), 1_000_000 - 204);
     assert_eq!(i128_of(snapshot.equity_atoms), 1_000_000 - 204 + 2 * 109);
@@ -146,16 +202,16 @@ fn a_state_moves_to_another_kernel_and_thread() {
     let (first, second) = trades.ts_us.split_at(1234);
     let at = first.len();
     assert_eq!(second.len(), 5000 - at);
-    let mut straight = Kernel::new(&config(), 0).expect("valid");
+    let mut straight = kernel_of(&config(), 0);
     straight.run(&trades.batch(), 0).expect("runs");
 
     let head = columns(at);
-    let mut before = Kernel::new(&config(), 0).expect("valid");
+    let mut before = kernel_of(&config(), 0);
     before.run(&head.batch(), 0).expect("runs");
     let state = before.save_state();
     let moved = std::thread::spawn(move || {
         let trades = columns(5000);
-        let mut after = Kernel::new(&config(), 0).expect("valid");
+        let mut after = kernel_of(&config(), 0);
         after.load_state(&state).expect("loads");
         after.run(&trades.batch(), at).expect("runs");
         after.save_state()

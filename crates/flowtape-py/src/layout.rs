@@ -22,7 +22,7 @@ pub unsafe trait Record: Copy {
 
     /// The records that bytes are, or nothing if they are no whole number of them.
     fn of_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
-        if !bytes.len().is_multiple_of(size_of::<Self>()) {
+        if bytes.len() % size_of::<Self>() != 0 {
             return None;
         }
         let records = bytes.chunks_exact(size_of::<Self>());
