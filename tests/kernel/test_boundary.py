@@ -12,7 +12,7 @@ from flowtape.stream import records
 from flowtape.stream.errors import KernelError
 from flowtape.stream.execution import OrderKind
 from tests.kernel import drive
-from tests.kernel.config import Config, Kind, Market, Request
+from tests.kernel.config import Config, Market, Request
 
 
 def columns(count: int = 10) -> dict[str, np.ndarray[Any, Any]]:
@@ -64,11 +64,6 @@ def test_wrong_dtypes_and_strides_are_refused(column: str) -> None:
     wide = np.repeat(columns()[column], 2)[::2]
     with pytest.raises((TypeError, ValueError)):
         _kernel.Batch(**(columns() | {column: wide}))
-
-
-def place(kernel: _kernel.Kernel, ts_us: int, **fields: int) -> list[int]:
-    asked = Request(**{"qty_lots": 1, "kind": Kind.MARKET, **fields})
-    return kernel.place(ts_us, drive.as_bytes(records.REQUEST, [asked]))
 
 
 def place(kernel: _kernel.Kernel, ts_us: int, **request: int) -> list[int]:

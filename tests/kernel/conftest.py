@@ -1,0 +1,25 @@
+"""Every hand-worked rule is asked of the kernel and of the reference model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.kernel import drive
+from tests.kernel.config import Config
+from tests.kernel.desk import Desk, plain_config
+
+MakeDesk = Callable[..., Desk]
+
+
+@pytest.fixture(params=["kernel", "model"])
+def desk(request: pytest.FixtureRequest) -> MakeDesk:
+    """Makes desks: `desk(config)`, or `desk(**changes)` of the plain configuration."""
+
+    def make(config: Config | None = None, **more: Any) -> Desk:
+        config = plain_config(**more) if config is None else config
+        if request.param == "kernel":
+            return Desk(drive.KernelSide(config))
+        return Desk(drive.ModelSide(config))
+
+    return make
