@@ -367,68 +367,78 @@ impl Kernel {
             sys::flow_orderflow_pending(self.handle.as_ptr(), &raw mut flow);
             sys::flow_pending(self.handle.as_ptr(), pending.as_mut_ptr());
         }
-        let handle = self.handle.as_ptr();
+        let handle = self.handle;
         let out = &mut self.outputs;
         for (which, one) in out.series.iter_mut().enumerate() {
-            // SAFETY: as `take` asks; the handle is live.
-            take(&mut one.bars, flow.bars[which], |to, room, count| unsafe {
-                sys::flow_take_bars(handle, which, to, room, count)
-            });
-            let waiting = flow.footprints[which];
-            // SAFETY: as above.
-            take(&mut one.footprints, waiting, |to, room, count| unsafe {
-                sys::flow_take_footprints(handle, which, to, room, count)
-            });
-            let waiting = flow.footprint_rows[which];
-            // SAFETY: as above.
-            take(&mut one.footprint_rows, waiting, |to, room, count| unsafe {
-                sys::flow_take_footprint_rows(handle, which, to, room, count)
-            });
+            let bars = flow.bars[which];
+            take_of_series(handle, which, &mut one.bars, bars, sys::flow_take_bars);
+            let footprints = flow.footprints[which];
+            let take_footprints = sys::flow_take_footprints;
+            take_of_series(
+                handle,
+                which,
+                &mut one.footprints,
+                footprints,
+                take_footprints,
+            );
+            let rows = flow.footprint_rows[which];
+            let take_rows = sys::flow_take_footprint_rows;
+            take_of_series(handle, which, &mut one.footprint_rows, rows, take_rows);
         }
         if out.bubbles.len() >= 2 * self.bubbles_kept + flow.bubbles {
             let old = out.bubbles.len() - self.bubbles_kept;
             out.bubbles.copy_within(old.., 0);
             out.bubbles.truncate(self.bubbles_kept);
         }
-        // SAFETY: as above, for these and all that follow.
-        take(&mut out.bubbles, flow.bubbles, |to, room, count| unsafe {
-            sys::flow_take_bubbles(handle, to, room, count)
-        });
-        out.bubble_count += flow.bubbles as u64;
-        take(&mut out.marks, flow.marks, |to, room, count| unsafe {
-            sys::flow_take_marks(handle, to, room, count)
-        });
-        take(&mut out.fills, pending[0], |to, room, count| unsafe {
-            sys::flow_take_fills(handle, to, room, count)
-        });
         take(
-            &mut out.order_events,
-            pending[1],
-            |to, room, count| unsafe { sys::flow_take_order_events(handle, to, room, count) },
+            handle,
+            &mut out.bubbles,
+            flow.bubbles,
+            sys::flow_take_bubbles,
         );
-        take(&mut out.equity, pending[2], |to, room, count| unsafe {
-            sys::flow_take_equity(handle, to, room, count)
-        });
+        out.bubble_count += flow.bubbles as u64;
+        take(handle, &mut out.marks, flow.marks, sys::flow_take_marks);
+        take(handle, &mut out.fills, pending[0], sys::flow_take_fills);
+        let take_events = sys::flow_take_order_events;
+        take(handle, &mut out.order_events, pending[1], take_events);
+        take(handle, &mut out.equity, pending[2], sys::flow_take_equity);
     }
 }
 
-/// Appends `pending` records; `call` must write no more than it is told there is room for, and say
-/// how many it wrote.
+type Take<T> = unsafe extern "C" fn(*mut sys::FlowKernel, *mut T, usize, *mut usize) -> c_int;
+type TakeOfSeries<T> =
+    unsafe extern "C" fn(*mut sys::FlowKernel, usize, *mut T, usize, *mut usize) -> c_int;
+
 fn take<T: Copy + Default>(
+    handle: NonNull<sys::FlowKernel>,
     out: &mut Vec<T>,
     pending: usize,
-    call: impl Fn(*mut T, usize, *mut usize) -> c_int,
+    call: Take<T>,
 ) {
-    if pending == 0 {
-        return;
-    }
-    let at = out.len();
     out.reserve(pending);
-    let mut count = 0;
+    let (at, mut count) = (out.len(), 0);
     // SAFETY: there is room for `pending` records behind the `at` present ones, and the call says
     // how many of them it has written.
     unsafe {
-        call(out.as_mut_ptr().add(at), pending, &raw mut count);
+        let place = out.as_mut_ptr().add(at);
+        call(handle.as_ptr(), place, pending, &raw mut count);
+        out.set_len(at + count);
+    }
+}
+
+fn take_of_series<T: Copy + Default>(
+    handle: NonNull<sys::FlowKernel>,
+    series: usize,
+    out: &mut Vec<T>,
+    pending: usize,
+    call: TakeOfSeries<T>,
+) {
+    out.reserve(pending);
+    let (at, mut count) = (out.len(), 0);
+    // SAFETY: as in `take`.
+    unsafe {
+        let place = out.as_mut_ptr().add(at);
+        call(handle.as_ptr(), series, place, pending, &raw mut count);
         out.set_len(at + count);
     }
 }

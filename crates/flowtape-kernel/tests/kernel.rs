@@ -1,8 +1,31 @@
 //! The safe owner, without Python: batches, stops, outputs, states, threads.
 
 use flowtape_kernel::{
-    BadRow, Batch, Kernel, OrderKind, Stop, i128_of, i128_pair, status_names, sys,
+    BadRow, Batch, Kernel, OrderKind, Stop, i128_of, i128_pair, status_names, sys, value_area,
 };
+
+fn orderflow() -> sys::FlowOrderflowConfig {
+    let mut series = [sys::FlowSeriesConfig::default(); sys::FLOW_SERIES_MAX];
+    series[0].threshold = 1000;
+    series[1] = sys::FlowSeriesConfig {
+        kind: 1,
+        threshold: 30,
+        row_ticks: 2,
+    };
+    sys::FlowOrderflowConfig {
+        series_count: 2,
+        series,
+        footprint_rows_max: 16,
+        value_area_ppm: 700_000,
+        imbalance_stack_count: 1,
+        bubbles_on: 1,
+        bubble_window_us: 100,
+        profile_rows_max: 64,
+        vwap_on: 1,
+        sweep_level_count: 2,
+        ..sys::FlowOrderflowConfig::default()
+    }
+}
 
 fn config() -> sys::FlowConfig {
     sys::FlowConfig {
@@ -18,12 +41,7 @@ fn config() -> sys::FlowConfig {
         atoms_per_ticklot: 1,
         fee_unit_atoms: 1,
         initial_cash_atoms: i128_pair(1_000_000),
-        orderflow: sys::FlowOrderflowConfig {
-            bar_us: 1000,
-            bubble_window_us: 100,
-            bubble_band_ticks: 0,
-            profile_rows_max: 64,
-        },
+        orderflow: orderflow(),
     }
 }
 
@@ -63,17 +81,26 @@ fn more_outputs_than_the_outboxes_hold_all_arrive() {
     let outputs = kernel.outputs();
     assert_eq!(outputs.bubble_count, 100_000);
     assert_eq!(outputs.bubbles.len(), 100_000);
-    assert_eq!(outputs.bars.len(), 1000);
+    let (bars, ticks) = (&outputs.series[0].bars, &outputs.series[1]);
+    assert_eq!(bars.len(), 1000);
+    assert_eq!(ticks.bars.len(), 3334);
+    assert_eq!(ticks.footprints.len(), 3334);
+    let rows: i32 = ticks.footprints.iter().map(|f| f.row_count).sum();
+    assert_eq!(usize::try_from(rows), Ok(ticks.footprint_rows.len()));
     let volume: i64 = trades.qty_lots.iter().sum();
     assert_eq!(
         outputs.bubbles.iter().map(|b| b.qty_lots).sum::<i64>(),
         volume
     );
     assert_eq!(
-        outputs
-            .bars
+        bars.iter().map(|b| b.buy_lots + b.sell_lots).sum::<i64>(),
+        volume
+    );
+    assert_eq!(
+        ticks
+            .footprint_rows
             .iter()
-            .map(|b| b.buy_lots + b.sell_lots)
+            .map(|r| r.buy_lots + r.sell_lots)
             .sum::<i64>(),
         volume
     );
@@ -138,6 +165,27 @@ fn fills_reach_the_account_exactly() {
     assert_eq!(snapshot.position_lots, 2);
     assert_eq!(i128_of(snapshot.cash_atoms), 1_000_000 - 204);
     assert_eq!(i128_of(snapshot.equity_atoms), 1_000_000 - 204 + 2 * 109);
+}
+
+#[test]
+fn order_flow_can_be_asked_for_at_any_time() {
+    let trades = columns(45);
+    let mut kernel = Kernel::new(&config(), 16).expect("valid");
+    kernel.run(&trades.batch(), 0).expect("runs");
+    assert_eq!(kernel.bar(1).expect("there").trade_count, 15);
+    let (footprint, rows) = kernel.footprint(1).expect("there");
+    assert_eq!(usize::try_from(footprint.row_count), Ok(rows.len()));
+    assert_eq!(footprint.row_ticks, 2);
+    let volume: i64 = trades.qty_lots.iter().sum();
+    assert_eq!(kernel.session().vwap.lots, volume);
+    kernel.anchor(2).expect("there");
+    kernel.run(&trades.batch(), 44).expect("runs");
+    assert_eq!(kernel.session().anchors[2].lots, trades.qty_lots[44]);
+    let area = value_area(&kernel.profile(), 1_000_000).expect("valid");
+    assert_eq!(area.total_lots, volume + trades.qty_lots[44]);
+    assert_eq!((area.low_ticks, area.high_ticks), (100, 109));
+    assert_eq!(kernel.bar(2).expect_err("refused").name(), "BAD_SERIES");
+    assert_eq!(kernel.anchor(4).expect_err("refused").name(), "BAD_ANCHOR");
 }
 
 #[test]

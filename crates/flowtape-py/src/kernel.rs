@@ -228,6 +228,7 @@ fn series_of(
 
 /// Point of control and value area of profile rows, as one record of `records.VALUE_AREA`.
 #[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
 pub fn value_area<'py>(
     py: Python<'py>,
     price_ticks: PyReadonlyArray1<'py, i64>,
