@@ -24,11 +24,16 @@ typedef struct rows {
     int64_t lots;
 } rows;
 
+/* Sums of a block's rows before each row; of price x quantity modulo 2^64. */
+typedef struct running_sums {
+    int64_t lots[BLOCK_ROWS + 1];
+    int64_t delta[BLOCK_ROWS + 1];
+    uint64_t product[BLOCK_ROWS + 1];
+} running_sums;
+
 typedef struct bubble_starts {
     size_t count;
-    uint32_t rows[BLOCK_ROWS + 1];           /* rows of the block at which bubbles start */
-    int64_t lots_before[BLOCK_ROWS + 1];     /* sums of the block's rows before each row; */
-    uint64_t product_before[BLOCK_ROWS + 1]; /* of price x quantity modulo 2^64 */
+    uint32_t rows[BLOCK_ROWS + 1]; /* rows of the block at which bubbles start, and its end */
 } bubble_starts;
 
 /*
@@ -86,77 +91,58 @@ static bool sums_are_small(const orderflow *f, const rows *r)
            (!f->config->vwap_on || spread * spread <= limit / (lots > 0 ? lots : 1));
 }
 
+/*
+ * Where bubbles start, and the running sums of the block. There is no branch on the first: whether
+ * a print joins a bubble is close to a coin toss.
+ */
+static void find_bubbles(const orderflow *f, const rows *r, running_sums *restrict sums,
+                         bubble_starts *restrict starts)
+{
+    const int64_t *restrict ts = r->ts_us, *restrict price = r->price_ticks;
+    const int64_t *restrict qty = r->qty_lots;
+    const int8_t *restrict sides = r->side;
+    const int64_t band_ticks = f->config->bubble_band_ticks;
+    const int64_t window_us = f->config->bubble_window_us;
+    const size_t row_count = r->count;
+    /* First price of the open bubble, last time of a print that joins it, and its side. */
+    int64_t open_ticks = f->bubble.first_ticks, deadline_us = f->bubble.ts_us + window_us;
+    int64_t side = f->bubble.trade_count > 0 ? f->bubble.side : -sides[0];
+    int64_t lots = 0, delta = 0;
+    uint64_t product = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < row_count; i++) {
+        const int64_t p = price[i], q = qty[i], s = sides[i];
+        sums->lots[i] = lots;
+        sums->delta[i] = delta;
+        sums->product[i] = product;
+        lots += q;
+        delta += q * s;
+        product += (uint64_t)p * (uint64_t)q;
+        const int64_t t = ts[i];
+        const int64_t below = (p + band_ticks) - open_ticks, above = open_ticks - (p - band_ticks);
+        /* Negative when a condition to join is broken; then all ones, otherwise zero. */
+        const int64_t started = ((below | above) | ((deadline_us - t) | (s ^ side))) >> 63;
+        starts->rows[count] = (uint32_t)i;
+        count -= (size_t)started;
+        open_ticks ^= (open_ticks ^ p) & started;
+        deadline_us ^= (deadline_us ^ (t + window_us)) & started;
+        side = s;
+    }
+    sums->lots[row_count] = lots;
+    sums->delta[row_count] = delta;
+    sums->product[row_count] = product;
+    starts->count = count;
+    starts->rows[count] = (uint32_t)row_count;
+}
+
 /* ---- bubbles */
 
-/*
- * Where bubbles start is found without a branch on it: whether a print joins a bubble is close to a
- * coin toss. The running sums of all rows are noted; sums of bubbles are differences of them.
- */
-typedef struct bubble_scan {
-    int64_t band_ticks, window_us;
-    int64_t open_ticks;  /* first price of the open bubble, */
-    int64_t deadline_us; /* last time of a print that joins it, */
-    int64_t side;        /* and its side, or the negative of any when none is open */
-    int64_t lots;
-    uint64_t product;
-    size_t start_count;
-} bubble_scan;
-
-ALWAYS_INLINE bubble_scan scan_from(const orderflow *f, const rows *r)
-{
-    const bool open = f->bubble.trade_count > 0;
-    return (bubble_scan){
-        .band_ticks = f->config->bubble_band_ticks,
-        .window_us = f->config->bubble_window_us,
-        .open_ticks = f->bubble.first_ticks,
-        .deadline_us = f->bubble.ts_us + f->config->bubble_window_us,
-        .side = open ? f->bubble.side : -r->side[0],
-    };
-}
-
-ALWAYS_INLINE void scan_row(bubble_scan *scan, bubble_starts *out, size_t i, int64_t t, int64_t p,
-                            int64_t q, int64_t side, uint64_t value)
-{
-    const int64_t below = (p + scan->band_ticks) - scan->open_ticks;
-    const int64_t above = scan->open_ticks - (p - scan->band_ticks);
-    /* Negative when any of the conditions to join is broken. */
-    const int64_t joins = (below | above) | ((scan->deadline_us - t) | (side ^ scan->side));
-    const int64_t next_deadline_us = t + scan->window_us;
-    const int64_t starts = joins >> 63; /* all ones, or zero when the print joins */
-    out->rows[scan->start_count] = (uint32_t)i;
-    out->lots_before[i] = scan->lots;
-    out->product_before[i] = scan->product;
-    scan->start_count -= (size_t)starts;
-    scan->open_ticks ^= (scan->open_ticks ^ p) & starts;
-    scan->deadline_us ^= (scan->deadline_us ^ next_deadline_us) & starts;
-    scan->side = side;
-    scan->lots += q;
-    scan->product += value;
-}
-
-ALWAYS_INLINE void scan_end(const bubble_scan *scan, bubble_starts *out, size_t count)
-{
-    out->count = scan->start_count;
-    out->rows[scan->start_count] = (uint32_t)count;
-    out->lots_before[count] = scan->lots;
-    out->product_before[count] = scan->product;
-}
-
-static void find_bubbles(const orderflow *f, const rows *r, bubble_starts *out)
-{
-    bubble_scan scan = scan_from(f, r);
-    for (size_t i = 0; i < r->count; i++)
-        scan_row(&scan, out, i, r->ts_us[i], r->price_ticks[i], r->qty_lots[i], r->side[i],
-                 (uint64_t)r->price_ticks[i] * (uint64_t)r->qty_lots[i]);
-    scan_end(&scan, out, r->count);
-}
-
 /* Add rows [row, end) to the bubble whose first price and time are set. */
-ALWAYS_INLINE void extend_bubble(flow_bubble *bubble, const rows *r, const bubble_starts *from,
+ALWAYS_INLINE void extend_bubble(flow_bubble *bubble, const rows *r, const running_sums *sums,
                                  size_t row, size_t end)
 {
-    const int64_t lots = from->lots_before[end] - from->lots_before[row];
-    const uint64_t product = from->product_before[end] - from->product_before[row];
+    const int64_t lots = sums->lots[end] - sums->lots[row];
+    const uint64_t product = sums->product[end] - sums->product[row];
     bubble->last_ts_us = r->ts_us[end - 1];
     bubble->last_ticks = r->price_ticks[end - 1];
     bubble->qty_lots += lots;
@@ -178,23 +164,24 @@ ALWAYS_INLINE void start_bubble(flow_bubble *bubble, const rows *r, size_t row)
 }
 
 /* Close the open bubble where another starts; the last one stays open. */
-static void add_bubbles(orderflow *f, const rows *r, const bubble_starts *from)
+static void add_bubbles(orderflow *f, const rows *r, const running_sums *sums,
+                        const bubble_starts *from)
 {
     flow_bubble *place = f->bubbles.items + f->bubbles.tail;
     size_t n = 0;
     if (f->bubble.trade_count > 0) {
         *place = f->bubble;
-        if (from->rows[0] > 0) extend_bubble(place, r, from, 0, from->rows[0]);
+        if (from->rows[0] > 0) extend_bubble(place, r, sums, 0, from->rows[0]);
     } else {
         start_bubble(place, r, 0);
-        extend_bubble(place, r, from, 0, from->rows[1]);
+        extend_bubble(place, r, sums, 0, from->rows[1]);
         n = 1;
     }
     for (; n < from->count; n++) {
         orderflow_measure_bubble(f, place);
         place++;
         start_bubble(place, r, from->rows[n]);
-        extend_bubble(place, r, from, from->rows[n], from->rows[n + 1]);
+        extend_bubble(place, r, sums, from->rows[n], from->rows[n + 1]);
     }
     f->bubble = *place;
     f->bubbles.tail = (size_t)(place - f->bubbles.items);
@@ -213,11 +200,11 @@ ALWAYS_INLINE fit fit_of(const price_table *t, int64_t low, int64_t high)
     return (fit){(first - spare / 2) * width, (uint64_t)((t->mask + 1) * width - 1)};
 }
 
-/* ---- time bars, with bubbles found in the same loop */
+/* ---- time bars */
 
 /* A bar as it is built. Sums count from its start. */
 typedef struct open_bar {
-    int64_t ts_us, end_us, open, high, low, lots, delta, trades;
+    int64_t ts_us, end_us, open, high, low, lots, delta, most, least, trades;
     uint64_t first_input, sequence;
     i128 notional;
 } open_bar;
@@ -252,15 +239,10 @@ ALWAYS_INLINE void start_bar(open_bar *bar, const rows *r, size_t row, int64_t s
     bar->first_input = r->input + row + 1;
     bar->open = bar->high = bar->low = r->price_ticks[row];
     bar->lots = bar->delta = bar->trades = 0;
+    bar->most = INT64_MIN;
+    bar->least = INT64_MAX;
     bar->notional = 0;
 }
-
-/* How the cells of a footprint are found. */
-typedef enum footprint_way {
-    FOOTPRINT_NONE,
-    FOOTPRINT_INDEXED, /* all rows of the block fit the table; their cells were worked out before */
-    FOOTPRINT_CHECKED  /* each print may need wider rows */
-} footprint_way;
 
 #define NARROW_TICKS ((int64_t)1 << 30)
 
@@ -293,19 +275,84 @@ static bool index_cells(const series *s, const rows *r, uint32_t *out)
     return true;
 }
 
-/* The bars of a series of time bars; `way` and `bubbles` are constants of each copy. */
-ALWAYS_INLINE void time_rows(orderflow *f, series *s, const rows *r, bubble_starts *starts,
-                             const uint32_t *restrict indexes, const footprint_way way,
-                             const bool bubbles)
+/*
+ * Add rows from `from` on to a bar until it ends; returns the row behind the last one. One loop
+ * does all that differences of running sums cannot give, or without running sums all there is: the
+ * end of each loop is a wrong guess of the processor for each bar.
+ */
+ALWAYS_INLINE size_t add_to_bar(open_bar *bar, const rows *r, const running_sums *sums, size_t from,
+                                int64_t *cells, const uint32_t *restrict indexes,
+                                const bool footprints, const bool summed)
 {
-    const bool footprints = way != FOOTPRINT_NONE, checked = way == FOOTPRINT_CHECKED;
     const int64_t *restrict ts = r->ts_us, *restrict price = r->price_ticks;
     const int64_t *restrict qty = r->qty_lots;
     const int8_t *restrict side = r->side;
+    const int64_t *restrict running = summed ? sums->delta + 1 : NULL;
+    const int64_t end_us = bar->end_us;
+    const size_t count = r->count;
+    int64_t high = bar->high, low = bar->low, lots = 0, delta = 0;
+    int64_t most = INT64_MIN, least = INT64_MAX;
+    uint64_t product = 0;
+    size_t i = from;
+    for (; i < count && ts[i] < end_us; i++) {
+        const int64_t p = price[i], q = qty[i];
+        high = max_i64(high, p);
+        low = min_i64(low, p);
+        if (!summed) {
+            lots += q;
+            delta += q * side[i];
+            product += (uint64_t)p * (uint64_t)q;
+        }
+        if (footprints) {
+            const int64_t d = summed ? running[i] : delta;
+            cells[indexes[i]] += q;
+            most = max_i64(most, d);
+            least = min_i64(least, d);
+        }
+    }
+    if (footprints && i > from) {
+        const int64_t base = bar->delta - (summed ? sums->delta[from] : 0);
+        bar->most = max_i64(bar->most, base + most);
+        bar->least = min_i64(bar->least, base + least);
+    }
+    bar->high = high;
+    bar->low = low;
+    bar->lots += summed ? sums->lots[i] - sums->lots[from] : lots;
+    bar->delta += summed ? sums->delta[i] - sums->delta[from] : delta;
+    bar->notional += (i128)(summed ? sums->product[i] - sums->product[from] : product);
+    bar->trades += (int64_t)(i - from);
+    return i;
+}
+
+/* Put a bar out that ended before row `end`, with its footprint. */
+ALWAYS_INLINE void put_bar(series *s, open_bar *bar, const rows *r, size_t end,
+                           const bool footprints)
+{
+    flow_bar *out = &s->bars.items[s->bars.tail++];
+    write_bar(out, bar, r, end);
+    if (UNLIKELY(end == 0)) {
+        out->last_ts_us = s->bar.last_ts_us;
+        out->last_input = s->bar.last_input;
+        out->close_ticks = s->bar.close_ticks;
+    }
+    s->closed_buy_lots += out->buy_lots;
+    s->closed_sell_lots += out->sell_lots;
+    s->closed_notional += bar->notional;
+    if (footprints) series_put_footprint(s, out, bar->most, bar->least);
+    bar->sequence++;
+}
+
+/*
+ * The bars of a series of time bars; the flags are constants of each copy. With footprints
+ * `indexes` are the cells of the prints.
+ */
+ALWAYS_INLINE void time_rows(series *s, const rows *r, const running_sums *sums,
+                             const uint32_t *restrict indexes, const bool footprints,
+                             const bool summed)
+{
     const int64_t span_us = s->config.threshold;
     const flow_bar *before = &s->bar;
-    bubble_scan scan = {0};
-    if (bubbles) scan = scan_from(f, r);
+    int64_t *const cells = footprints ? s->table.cells[0].lots : NULL;
     open_bar bar = {
         .ts_us = before->ts_us,
         .end_us = before->ts_us + span_us,
@@ -314,106 +361,46 @@ ALWAYS_INLINE void time_rows(orderflow *f, series *s, const rows *r, bubble_star
         .low = before->low_ticks,
         .lots = before->buy_lots + before->sell_lots,
         .delta = before->buy_lots - before->sell_lots,
+        .most = s->max_delta_lots,
+        .least = s->min_delta_lots,
         .trades = before->trade_count,
         .first_input = before->first_input,
         .sequence = before->sequence,
         .notional = i128_of(before->notional_ticklots),
     };
-    int64_t most = s->max_delta_lots, least = s->min_delta_lots;
-    price_table table = checked ? s->table : (price_table){0};
-    int64_t *const cells = footprints ? s->table.cells[0].lots : NULL;
     size_t i = 0;
-    if (bar.trades == 0) {
-        start_bar(&bar, r, 0, span_us);
-        most = INT64_MIN;
-        least = INT64_MAX;
-    }
+    if (bar.trades == 0) start_bar(&bar, r, 0, span_us);
     for (;;) {
-        const size_t from = i;
-        const fit fits = checked ? fit_of(&table, bar.low, bar.high) : (fit){0, 0};
-        const int64_t end_us = bar.end_us;
-        int64_t high = bar.high, low = bar.low, lots = bar.lots, delta = bar.delta;
-        uint64_t product = 0;
-        for (; i < r->count; i++) {
-            const int64_t t = ts[i], p = price[i], q = qty[i], sign = side[i];
-            if (t >= end_us) break;
-            if (way == FOOTPRINT_INDEXED) cells[indexes[i]] += q;
-            if (checked) {
-                if (UNLIKELY((uint64_t)(p - fits.low_ticks) > fits.span_ticks)) break;
-                table.cells[price_table_row(&table, p) & table.mask].lots[sign > 0] += q;
-            }
-            const uint64_t value = (uint64_t)p * (uint64_t)q;
-            high = max_i64(high, p);
-            low = min_i64(low, p);
-            lots += q;
-            product += value;
-            delta += q * sign;
-            if (footprints) {
-                most = max_i64(most, delta);
-                least = min_i64(least, delta);
-            }
-            if (bubbles) scan_row(&scan, starts, i, t, p, q, sign, value);
-        }
-        bar.high = high;
-        bar.low = low;
-        bar.lots = lots;
-        bar.delta = delta;
-        bar.trades += (int64_t)(i - from);
-        bar.notional += (i128)product;
+        i = add_to_bar(&bar, r, sums, i, cells, indexes, footprints, summed);
         if (i == r->count) break;
-        if (ts[i] >= end_us) {
-            flow_bar *out = &s->bars.items[s->bars.tail++];
-            write_bar(out, &bar, r, i);
-            if (UNLIKELY(i == 0)) {
-                out->last_ts_us = before->last_ts_us;
-                out->last_input = before->last_input;
-                out->close_ticks = before->close_ticks;
-            }
-            s->closed_buy_lots += out->buy_lots;
-            s->closed_sell_lots += out->sell_lots;
-            s->closed_notional += bar.notional;
-            if (footprints) {
-                series_put_footprint(s, out, most, least);
-                if (checked) table.fold = 0;
-                most = INT64_MIN;
-                least = INT64_MAX;
-            }
-            bar.sequence++;
-            start_bar(&bar, r, i, span_us);
-        } else {
-            /* A price whose row may not fit: make room for it and go on. */
-            price_table_fit(&s->table, bar.low, bar.high, min_i64(bar.low, price[i]),
-                            max_i64(bar.high, price[i]));
-            table = s->table;
-            bar.low = min_i64(bar.low, price[i]);
-            bar.high = max_i64(bar.high, price[i]);
-        }
+        put_bar(s, &bar, r, i, footprints);
+        start_bar(&bar, r, i, span_us);
     }
     write_bar(&s->bar, &bar, r, r->count);
-    s->max_delta_lots = most;
-    s->min_delta_lots = least;
-    if (bubbles) scan_end(&scan, starts, r->count);
+    s->max_delta_lots = bar.most;
+    s->min_delta_lots = bar.least;
 }
 
-#define TIME_CASE(way) \
-    case way: \
-        if (starts) \
-            time_rows(f, s, r, starts, indexes, way, true); \
-        else \
-            time_rows(f, s, r, NULL, indexes, way, false); \
-        return;
-
-/* Bars of a series of time bars; with `starts`, the starts of bubbles as well. */
-static void add_to_time_bars(orderflow *f, series *s, const rows *r, bubble_starts *starts)
+/* `sums` is null when nothing else needs them. */
+static void add_to_time_bars(series *s, const rows *r, const running_sums *sums)
 {
     uint32_t indexes[BLOCK_ROWS];
-    footprint_way way = FOOTPRINT_NONE;
-    if (series_has_footprints(s))
-        way = index_cells(s, r, indexes) ? FOOTPRINT_INDEXED : FOOTPRINT_CHECKED;
-    switch (way) {
-        TIME_CASE(FOOTPRINT_NONE)
-        TIME_CASE(FOOTPRINT_INDEXED)
-        TIME_CASE(FOOTPRINT_CHECKED)
+    if (!series_has_footprints(s)) {
+        if (sums)
+            time_rows(s, r, sums, NULL, false, true);
+        else
+            time_rows(s, r, NULL, NULL, false, false);
+    } else if (index_cells(s, r, indexes)) {
+        if (sums)
+            time_rows(s, r, sums, indexes, true, true);
+        else
+            time_rows(s, r, NULL, indexes, true, false);
+    } else {
+        /* Rows may have to become wider at any print. */
+        for (size_t i = 0; i < r->count; i++) {
+            const print trade = {r->ts_us[i], r->price_ticks[i], r->qty_lots[i], r->side[i]};
+            series_print(s, &trade, r->input + i + 1, trade.ts_us);
+        }
     }
 }
 
@@ -671,25 +658,22 @@ static void add_to_marks(marks *m, const rows *r, const flow_bubble *closed, siz
 static void add_rows(orderflow *f, const rows *r)
 {
     const flow_orderflow_config *c = f->config;
+    running_sums sums;
     bubble_starts starts;
+    starts.count = 0;
     const size_t tail = f->bubbles.tail;
     if (c->profile_rows_max > 0) add_to_profile(f, r);
     f->low_ticks = min_i64(f->low_ticks, r->low_ticks);
     f->high_ticks = max_i64(f->high_ticks, r->high_ticks);
-    bool found = false;
+    if (c->bubbles_on) find_bubbles(f, r, &sums, &starts);
     for (size_t i = 0; i < f->series_count; i++) {
         series *one = &f->series[i];
-        if (one->config.kind == FLOW_SERIES_TIME) {
-            add_to_time_bars(f, one, r, c->bubbles_on && !found ? &starts : NULL);
-            found = true;
-        } else {
+        if (one->config.kind == FLOW_SERIES_TIME)
+            add_to_time_bars(one, r, c->bubbles_on ? &sums : NULL);
+        else
             add_to_series(one, r);
-        }
     }
-    if (c->bubbles_on) {
-        if (!found) find_bubbles(f, r, &starts);
-        add_bubbles(f, r, &starts);
-    }
+    if (c->bubbles_on) add_bubbles(f, r, &sums, &starts);
     add_to_session(&f->session, r);
     if (marks_are_on(c)) {
         const size_t closed = f->bubbles.tail - tail;

@@ -2,14 +2,18 @@
 #include "series.h"
 
 #define PPM 1000000
-#define MARKED 1
+#define RATIO_PPM_MAX 1000000000
 #define STACKED 2
 
-static inline int64_t outweighs(int64_t lots, int64_t across_lots, int64_t least_lots,
-                                int64_t ratio_ppm)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Whether volume is at least ratio_ppm of that across; `narrow`: products fit 64 bits. */
+ALWAYS_INLINE int64_t outweighs(int64_t lots, int64_t across_lots, int64_t least_lots,
+                                int64_t ratio_ppm, const bool narrow)
 {
-    return (lots >= least_lots) &
-           ((u128)(uint64_t)lots * PPM >= (u128)(uint64_t)across_lots * (uint64_t)ratio_ppm);
+    const int64_t enough = narrow ? lots * PPM >= across_lots * ratio_ppm
+                                  : (i128)lots * PPM >= (i128)across_lots * ratio_ppm;
+    return (lots >= least_lots) & enough;
 }
 
 /* Rows on their way out; `put` of them so far, the last one still without its sell imbalance. */
@@ -51,43 +55,46 @@ static void mark_stacks(flow_footprint_row *rows, size_t count, int64_t width, i
 }
 
 /* Make a footprint and its rows of a bar. With `clears` the rows of the table become zero. */
-static inline __attribute__((always_inline)) void
-footprint_of(const price_table *t, const footprint_rules *rules, const flow_bar *bar, int64_t most,
-             int64_t least, flow_footprint *out, flow_footprint_row *rows_out, const bool clears)
+ALWAYS_INLINE void footprint_of(const price_table *t, const footprint_rules *rules,
+                                const flow_bar *bar, int64_t most, int64_t least,
+                                flow_footprint *out, flow_footprint_row *rows_out,
+                                const bool clears, const bool narrow)
 {
     const int64_t first = price_table_row(t, bar->low_ticks);
     const int64_t last = price_table_row(t, bar->high_ticks);
     const size_t count = (size_t)(last - first) + 1;
-    const int64_t ratio_ppm = rules->imbalance_ppm;
+    const int64_t ratio_ppm = rules->imbalance_ppm, mask = t->mask;
     /* Without marks nothing is as much as this. */
     const int64_t least_lots = ratio_ppm > 0 ? max_i64(rules->imbalance_min_lots, 1) : INT64_MAX;
     int64_t lots[FLOW_FOOTPRINT_ROWS_MAX];
     row_writer w = {rows_out, 0, price_table_width(t), bar->sequence};
-    const price_cell low = *price_table_cell(t, first), high = *price_table_cell(t, last);
+    const price_cell low = t->cells[first & mask];
     int64_t buy_marked = 0, buy_run = 0, sell_run = 0, buy_stack = 0, sell_stack = 0;
     int64_t total_lots = low.lots[0] + low.lots[1], best = total_lots;
     size_t poc = 0;
     price_cell before = low;
-    lots[0] = low.lots[0] + low.lots[1];
-    if (clears) t->cells[first & t->mask] = (price_cell){{0, 0}};
+    lots[0] = total_lots;
+    if (clears) t->cells[first & mask] = (price_cell){{0, 0}};
     for (size_t i = 1; i < count; i++) {
-        price_cell *place = &t->cells[(first + (int64_t)i) & t->mask];
-        const price_cell cell = *place;
-        if (clears) *place = (price_cell){{0, 0}};
+        price_cell *place = &t->cells[(first + (int64_t)i) & mask];
+        const price_cell cell = {{place->lots[0], place->lots[1]}};
+        if (clears) place->lots[0] = place->lots[1] = 0;
         const int64_t row_lots = cell.lots[0] + cell.lots[1];
         lots[i] = row_lots;
         total_lots += row_lots;
         poc = row_lots > best ? i : poc;
         best = max_i64(best, row_lots);
-        const int64_t sell_marked = outweighs(before.lots[0], cell.lots[1], least_lots, ratio_ppm);
+        const int64_t sell_marked =
+            outweighs(before.lots[0], cell.lots[1], least_lots, ratio_ppm, narrow);
         put_row(&w, first + (int64_t)i - 1, before, buy_marked, sell_marked);
-        buy_marked = outweighs(cell.lots[1], before.lots[0], least_lots, ratio_ppm);
+        buy_marked = outweighs(cell.lots[1], before.lots[0], least_lots, ratio_ppm, narrow);
         buy_run = (buy_run + 1) & -buy_marked;
         sell_run = (sell_run + 1) & -sell_marked;
         buy_stack = max_i64(buy_stack, buy_run);
         sell_stack = max_i64(sell_stack, sell_run);
         before = cell;
     }
+    const price_cell high = before;
     put_row(&w, last, before, buy_marked, 0);
     if (UNLIKELY(max_i64(buy_stack, sell_stack) >= rules->stack_count))
         mark_stacks(rows_out, w.put, w.width, rules->stack_count);
@@ -109,16 +116,28 @@ footprint_of(const price_table *t, const footprint_rules *rules, const flow_bar 
     out->reserved[0] = out->reserved[1] = 0;
 }
 
+/* Whether no product of a row's volume with a ratio leaves 64 bits. */
+static inline bool is_narrow(const series *s, const flow_bar *bar)
+{
+    const int64_t most = max_i64(s->rules.imbalance_ppm, PPM);
+    return bar->buy_lots + bar->sell_lots < ((int64_t)1 << 62) / RATIO_PPM_MAX ||
+           (i128)(bar->buy_lots + bar->sell_lots) * most < INT64_MAX;
+}
+
 void series_footprint(const series *s, flow_footprint *out, flow_footprint_row *rows)
 {
     footprint_of(&s->table, &s->rules, &s->bar, s->max_delta_lots, s->min_delta_lots, out, rows,
-                 false);
+                 false, false);
 }
 
 void series_put_footprint(series *s, const flow_bar *bar, int64_t most, int64_t least)
 {
     flow_footprint *out = &s->footprints.items[s->footprints.tail++];
-    footprint_of(&s->table, &s->rules, bar, most, least, out, s->rows.items + s->rows.tail, true);
+    flow_footprint_row *rows = s->rows.items + s->rows.tail;
+    if (LIKELY(is_narrow(s, bar)))
+        footprint_of(&s->table, &s->rules, bar, most, least, out, rows, true, true);
+    else
+        footprint_of(&s->table, &s->rules, bar, most, least, out, rows, true, false);
     s->rows.tail += (size_t)out->row_count;
     s->table.fold = 0;
 }

@@ -74,10 +74,11 @@ void orderflow_save(const orderflow *f, writer *w)
         put_i64(w, f->last_side);
         put_i64(w, f->high_ticks);
         put_i64(w, f->low_ticks);
-        if (f->profile.cells) price_table_save(&f->profile, w, f->low_ticks, f->high_ticks);
     }
     for (size_t i = 0; i < f->series_count; i++)
         series_save(&f->series[i], w);
+    if (f->profile.cells && f->trade_count > 0)
+        price_table_save(&f->profile, w, f->low_ticks, f->high_ticks);
     if (f->config->bubbles_on) put_bubble(w, &f->bubble);
     if (f->sizes.capacity > 0) rolling_histogram_save(&f->sizes, w);
     session_save(&f->session, w);
@@ -92,12 +93,13 @@ bool orderflow_load(orderflow *f, reader *r, int64_t stream_us)
         f->last_side = get_between(r, -1, 1);
         f->high_ticks = get_between(r, 1, FLOW_PRICE_TICKS_MAX);
         f->low_ticks = get_between(r, 1, f->high_ticks);
-        if (r->bad ||
-            (f->profile.cells && !price_table_load(&f->profile, r, f->low_ticks, f->high_ticks)))
-            return false;
     }
     for (size_t i = 0; i < f->series_count; i++)
         if (r->bad || !series_load(&f->series[i], r, stream_us)) return false;
+    if (f->profile.cells && f->trade_count > 0 &&
+        !price_table_load(&f->profile, r, f->low_ticks, f->high_ticks, orderflow_sell_lots(f),
+                          orderflow_buy_lots(f)))
+        return false;
     if (f->config->bubbles_on) get_bubble(r, &f->bubble, stream_us);
     if (f->sizes.capacity > 0 && !rolling_histogram_load(&f->sizes, r)) return false;
     return session_load(&f->session, r, stream_us) && marks_load(&f->marks, r, stream_us) &&

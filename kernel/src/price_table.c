@@ -95,23 +95,23 @@ void price_table_save(const price_table *t, writer *w, int64_t low, int64_t high
     put(&count_writer, count);
 }
 
-bool price_table_load(price_table *t, reader *r, int64_t low, int64_t high)
+bool price_table_load(price_table *t, reader *r, int64_t low, int64_t high, int64_t sell_lots,
+                      int64_t buy_lots)
 {
     t->fold = (int32_t)get_between(r, 0, PRICE_BITS - t->shift);
     const uint64_t count = get(r);
     if (r->bad) return false;
     const int64_t first = price_table_row(t, low), last = price_table_row(t, high);
     if (last - first > t->mask) return false;
-    int64_t before = first - 1, total = 0;
+    int64_t before = first - 1;
     for (uint64_t i = 0; i < count; i++) {
         const int64_t row = get_i64(r);
-        const int64_t sellers = get_between(r, 0, INT64_MAX), buyers = get_between(r, 0, INT64_MAX);
-        if (r->bad || row <= before || row > last ||
-            __builtin_add_overflow(total, sellers, &total) ||
-            __builtin_add_overflow(total, buyers, &total))
-            return false;
+        const int64_t sellers = get_between(r, 0, sell_lots), buyers = get_between(r, 0, buy_lots);
+        if (r->bad || row <= before || row > last) return false;
         t->cells[row & t->mask] = (price_cell){{sellers, buyers}};
+        sell_lots -= sellers;
+        buy_lots -= buyers;
         before = row;
     }
-    return true;
+    return sell_lots == 0 && buy_lots == 0;
 }

@@ -31,9 +31,11 @@ void price_table_free(price_table *t);
 /* Make rows so wide that [low, high] fits; the table holds volume in [old_low, old_high] only. */
 void price_table_fit(price_table *t, int64_t old_low, int64_t old_high, int64_t low, int64_t high);
 
-/* Canonical bytes of the rows with volume in [low, high]; loading needs an empty table. */
+/* Canonical bytes of the rows with volume in [low, high]; loading needs an empty table and the
+ * volume of sellers and buyers that it must hold. */
 void price_table_save(const price_table *t, writer *w, int64_t low, int64_t high);
-bool price_table_load(price_table *t, reader *r, int64_t low, int64_t high);
+bool price_table_load(price_table *t, reader *r, int64_t low, int64_t high, int64_t sell_lots,
+                      int64_t buy_lots);
 
 /*
  * The row of a price: floor(price / row_ticks) >> fold. With 2^shift <= row_ticks the reciprocal

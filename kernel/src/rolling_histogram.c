@@ -31,6 +31,15 @@ int64_t rolling_histogram_quantile(const rolling_histogram *h, int64_t ppm)
     return histogram_bound_of(bucket);
 }
 
+void rolling_histogram_follow(rolling_histogram *h)
+{
+    while (h->below >= h->need)
+        h->below -= h->counts[--h->bucket];
+    while (h->below + h->counts[h->bucket] < h->need)
+        h->below += h->counts[h->bucket++];
+    h->bound = histogram_bound_of(h->bucket);
+}
+
 /* The number of values, then their buckets from the oldest on, four to a word. */
 void rolling_histogram_save(const rolling_histogram *h, writer *w)
 {

@@ -23,7 +23,8 @@ typedef struct rolling_histogram {
     int64_t tracked_ppm; /* the quantile below is kept up to date with each value; */
     size_t need;         /* its rank, 1 .. count; */
     size_t bucket;       /* its bucket; */
-    size_t below;        /* values in lower buckets */
+    size_t below;        /* values in lower buckets; */
+    int64_t bound;       /* and the largest value of its bucket */
 } rolling_histogram;
 
 /* Keep the last `capacity` values, 1 .. HISTOGRAM_VALUES_MAX, and follow one quantile of them.
@@ -56,15 +57,15 @@ static inline int64_t histogram_bound_of(size_t bucket)
 }
 
 /* The followed quantile, as rolling_histogram_quantile gives it, at once. */
-static inline int64_t rolling_histogram_tracked(const rolling_histogram *h)
-{
-    return h->count ? histogram_bound_of(h->bucket) : 0;
-}
+static inline int64_t rolling_histogram_tracked(const rolling_histogram *h) { return h->bound; }
 
 static inline size_t histogram_rank(int64_t ppm, size_t count)
 {
     return (size_t)(((uint64_t)ppm * count + HISTOGRAM_PPM - 1) / HISTOGRAM_PPM);
 }
+
+/* Move the followed quantile's bucket to its rank. */
+void rolling_histogram_follow(rolling_histogram *h);
 
 /* Add a value of at least 0; the oldest one leaves when the ring is full. */
 static inline void rolling_histogram_add(rolling_histogram *h, int64_t value)
@@ -82,10 +83,8 @@ static inline void rolling_histogram_add(rolling_histogram *h, int64_t value)
     h->next = h->next + 1 == h->capacity ? 0 : h->next + 1;
     h->counts[added]++;
     h->below += added < h->bucket;
-    while (UNLIKELY(h->below >= h->need))
-        h->below -= h->counts[--h->bucket];
-    while (UNLIKELY(h->below + h->counts[h->bucket] < h->need))
-        h->below += h->counts[h->bucket++];
+    if (LIKELY(h->below < h->need && h->need <= h->below + h->counts[h->bucket])) return;
+    rolling_histogram_follow(h);
 }
 
 #endif

@@ -196,7 +196,8 @@ bool series_load(series *s, reader *r, int64_t stream_us)
         if (series_has_footprints(s)) {
             s->max_delta_lots = get_i64(r);
             s->min_delta_lots = get_i64(r);
-            if (r->bad || !price_table_load(&s->table, r, bar->low_ticks, bar->high_ticks))
+            if (r->bad || !price_table_load(&s->table, r, bar->low_ticks, bar->high_ticks,
+                                            bar->sell_lots, bar->buy_lots))
                 return false;
         }
         /* A threshold that is already reached would have closed the bar. */
