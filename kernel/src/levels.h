@@ -19,18 +19,25 @@ typedef struct quote {
     int64_t last_side;
 } quote;
 
-/* The level now trading on each side and a sample of those that broke. */
+/* The volumes of the last levels that broke, as buckets of the scale of rolling_histogram.h. */
+typedef struct broken_levels {
+    uint16_t *slots; /* a ring */
+    size_t capacity;
+    size_t count;
+    size_t next; /* the slot of the next one */
+} broken_levels;
+
+/* The level now trading on each side, [0] where sellers hit, and a sample of those that broke. */
 typedef struct levels {
     int64_t ticks[2]; /* 0: none */
     int64_t lots[2];
-    rolling_histogram broken[2];
-    bool sampled;
+    broken_levels broken[2]; /* capacity 0: not sampled */
 } levels;
 
 bool levels_init(levels *l, int64_t capacity);
 void levels_free(levels *l);
 
-/* Take in rows [start, end) of a batch, whose stream times are stream_us or later. */
+/* Take in rows [start, end) of a batch; the same as levels_add on each of them. */
 void levels_add_rows(levels *l, const flow_batch *batch, size_t start, size_t end);
 void levels_add(levels *l, int64_t price_ticks, int64_t qty_lots, int8_t side);
 void levels_forget(levels *l);
