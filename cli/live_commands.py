@@ -123,7 +123,7 @@ async def _live(
             equity_grid_us=60 * SECOND_US if strategy is not None else 0,
             **settings,  # type: ignore[arg-type]
         )
-        engine = Engine(source.instrument, config, strategy)
+        engine = Engine(source.instrument, config, strategy, tradable=strategy is not None)
         session = LiveSession(source, engine)
         if port is None:
             typer.echo(f"following {source.instrument.symbol}; stop with Ctrl-C")

@@ -119,6 +119,13 @@ def backtest(
     from_: common.From = None,
     to: common.To = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
+    order_flow: Annotated[
+        bool,
+        typer.Option(
+            "--order-flow/--no-order-flow",
+            help="Work out bars and the like; without, the same fills come faster.",
+        ),
+    ] = True,
     order: Annotated[
         list[int] | None,
         typer.Option("--order", help="Tell all that happened to this order.", show_default=False),
@@ -158,7 +165,7 @@ def backtest(
     )
     start_us, end_us = common.parse_range_us(from_, to)
     opened = common.open_tape(tape, common.tapes_dir(tapes, home), start_us, end_us)
-    engine = _engine(opened, chosen, settings, shown=False)
+    engine = _engine(opened, chosen, settings, shown=False, order_flow=order_flow)
     folder = out or Path(f"backtest-{type(chosen).__name__}-{opened.instrument.symbol}")
     batch.check_folder(folder)
     with common.progress("backtesting", len(opened), wanted=not as_json) as tick:
@@ -187,7 +194,12 @@ def backtest(
 
 
 def _engine(
-    tape: "Tape", strategy: "Strategy | None", settings: dict[str, object], *, shown: bool = True
+    tape: "Tape",
+    strategy: "Strategy | None",
+    settings: dict[str, object],
+    *,
+    shown: bool = True,
+    order_flow: bool = True,
 ) -> "Engine":
     from flowtape.replay.backtest import EQUITY_GRID_US
     from flowtape.stream.config import EngineConfig, bubble_band_ticks
@@ -199,7 +211,9 @@ def _engine(
         equity_grid_us=EQUITY_GRID_US if strategy is not None else 0,
         **settings,  # type: ignore[arg-type]
     )
-    return Engine(tape.instrument, config, strategy, shown=shown)
+    if not order_flow:
+        config = config.without_order_flow()
+    return Engine(tape.instrument, config, strategy, shown=shown, tradable=strategy is not None)
 
 
 async def _watch(tracks: "list[Track]", speed: float, port: int) -> None:

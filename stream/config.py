@@ -1,7 +1,7 @@
 """What a session fixes before its first input."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from flowtape.stream.execution import (
     VenueRules,
 )
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.orderflow import BarSeries, OrderFlow, TimeBars, make_orderflow
+from flowtape.stream.orderflow import NO_ORDER_FLOW, BarSeries, OrderFlow, TimeBars, make_orderflow
 from flowtape.stream.records import (
     CONFIG,
     LANE,
@@ -60,7 +60,7 @@ class EngineConfig:
 
     Attributes:
         bars: the series of bars, at most 8. The first are time bars, which screens and strategies
-            build on.
+            build on. With none, all order flow must be off, as `without_order_flow` makes it.
         orderflow: what else is worked out of the trades.
         bubbles: merge trades to bubbles.
         bubble_window_us: longest span of a bubble.
@@ -121,16 +121,22 @@ class EngineConfig:
 
     @property
     def bar_us(self) -> int:
-        """Span of the first series' bars."""
-        return self.bars[0].threshold
+        """Span of the first series' bars; a second where there are none."""
+        return self.bars[0].threshold if self.bars else SECOND_US
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.bars) <= SERIES_MAX:
-            raise InputError(
-                f"an engine has 1 to {SERIES_MAX} series of bars, not {len(self.bars)}"
-            )
-        if not isinstance(self.bars[0], TimeBars):
+        if len(self.bars) > SERIES_MAX:
+            count = len(self.bars)
+            raise InputError(f"an engine has at most {SERIES_MAX} series of bars, not {count}")
+        if self.bars and not isinstance(self.bars[0], TimeBars):
             raise InputError("the first series of an engine must be time bars")
+        quiet = not self.bubbles and not self.profile_rows_max and self.orderflow == NO_ORDER_FLOW
+        if not self.bars and not quiet:
+            raise InputError("an engine without bars must have all other order flow off too")
+
+    def without_order_flow(self) -> "EngineConfig":
+        """Return the same settings with nothing worked out but orders: the same fills, faster."""
+        return replace(self, bars=(), bubbles=False, profile_rows_max=0, orderflow=NO_ORDER_FLOW)
 
 
 def bubble_band_ticks(price_ticks: int) -> int:

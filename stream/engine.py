@@ -74,7 +74,8 @@ class Engine:
     """A synchronous fold of inputs; how they are cut into calls changes no result.
 
     Not thread-safe but for `view`, which any thread may read. Nobody looks at an engine that is not
-    `shown`: its view stays empty, and without a strategy its ledger keeps no bars.
+    `shown`: its view stays empty, and without a strategy its ledger keeps no bars. Where no one
+    will trade, `tradable` false saves the sample that queue estimates are made of.
     """
 
     def __init__(
@@ -84,9 +85,12 @@ class Engine:
         strategy: Strategy | None = None,
         *,
         shown: bool = True,
+        tradable: bool = True,
     ) -> None:
         if strategy is not None:
             config = replace(config, decide=type(strategy).decide)
+        elif not tradable:
+            config = replace(config, queue_window=0)
         self.instrument = instrument
         self.config = config
         looked_at = shown or strategy is not None
@@ -134,7 +138,15 @@ class Engine:
 
         Raises KernelError, with nothing applied, when a row is no valid trade, and StrategyError.
         """
-        batch = Batch(trades.ts_us, trades.price_ticks, trades.qty_lots, trades.side)
+        # Only where nothing else needs every row do block extremes save reading them.
+        extremes = None if self.config.bars else getattr(trades, "extremes", None)
+        batch = Batch(
+            trades.ts_us,
+            trades.price_ticks,
+            trades.qty_lots,
+            trades.side,
+            extremes=None if extremes is None else extremes.as_tuple(),
+        )
         first_input = int(self.snapshot["input"]) + 1
         at, count = 0, len(batch)
         if self.start_us == 0 and count:

@@ -46,6 +46,7 @@ class Ledger:
             BarHistory(Series(BAR), Series(FOOTPRINT), Series(FOOTPRINT_ROW))
             for _ in range(series_count)
         )
+        self._no_bars = Series(BAR)
         self.marks = Series(MARK)
         self.fills = Series(FILL)
         self.order_events = Series(ORDER_EVENT)
@@ -68,8 +69,8 @@ class Ledger:
 
     @property
     def bars(self) -> Series:
-        """Closed bars of the first series."""
-        return self.series[0].bars
+        """Closed bars of the first series; none where there is no series."""
+        return self.series[0].bars if self.series else self._no_bars
 
     def append(self, kind: str, records: Records) -> None:
         """Add records of a kind: `marks`, `fills`, `order_events`, `equity` or `commands`.

@@ -199,6 +199,9 @@ class OrderFlow:
     exhaustion: Exhaustion | None = None
 
 
+NO_ORDER_FLOW = OrderFlow(large_bubbles=None, vwap=False, recent_time=None)
+
+
 def make_orderflow(
     flow: OrderFlow,
     bars: Sequence[BarSeries],

@@ -26,6 +26,7 @@
 
 #include "flow_execution.h"
 #include "flow_orderflow.h"
+#include "flow_scan.h"
 #include "flow_types.h"
 
 #ifdef __cplusplus
@@ -85,8 +86,10 @@ typedef struct flow_batch {
     const int8_t *side;
     const uint8_t *market; /* instrument of each row; null: the first of all rows */
     size_t count;
-    int64_t total_lots;  /* set by flow_check_batch */
-    int64_t market_last; /* highest instrument of a row; set by flow_check_batch */
+    const flow_extremes *extremes; /* of prices and times by block; null: none */
+    int64_t total_lots;            /* set by flow_check_batch */
+    int64_t market_last;           /* highest instrument of a row; set by flow_check_batch */
+    int64_t ascending;             /* 1: times never fall; set by flow_check_batch */
 } flow_batch;
 
 /* What people look at: one instrument, and the base lane's account. Taking it changes nothing. */
@@ -137,9 +140,9 @@ flow_status flow_create(const flow_config *config, const flow_market *markets, s
 void flow_destroy(flow_kernel *kernel);
 
 /*
- * Check the columns of a batch and set total_lots and market_last. FLOW_BAD_TIME, FLOW_BAD_PRICE,
- * FLOW_BAD_QTY, FLOW_BAD_SIDE; then *bad_row_out is the first bad row. FLOW_OVERFLOW: the volume of
- * all rows.
+ * Check the columns of a batch and set total_lots, market_last and ascending. FLOW_BAD_TIME,
+ * FLOW_BAD_PRICE, FLOW_BAD_QTY, FLOW_BAD_SIDE; then *bad_row_out is the first bad row.
+ * FLOW_OVERFLOW: the volume of all rows.
  */
 flow_status flow_check_batch(flow_batch *batch, size_t *bad_row_out);
 
@@ -160,7 +163,7 @@ flow_status flow_gap(flow_kernel *kernel, uint32_t market);
 
 /* State a mark price at stream time ts_us: triggers and liquidations follow it. */
 flow_status flow_mark_price(flow_kernel *kernel, uint32_t market, int64_t ts_us, int64_t mark_ticks,
-                      flow_stop *stop_out);
+                            flow_stop *stop_out);
 
 /* State that longs pay shorts rate_ppb of their position at the mark price. FLOW_NO_MARK. */
 flow_status flow_funding(flow_kernel *kernel, uint32_t market, int64_t ts_us, int64_t rate_ppb,

@@ -58,7 +58,8 @@ typedef struct flow_series_config {
 } flow_series_config;
 
 typedef struct flow_orderflow_config {
-    int64_t series_count;                       /* 1 .. FLOW_SERIES_MAX */
+    int64_t series_count; /* 0 .. FLOW_SERIES_MAX; with 0 all else must be off too, and prints
+                             cost next to nothing */
     flow_series_config series[FLOW_SERIES_MAX]; /* unused ones are zero */
     int64_t footprint_rows_max;                 /* a power of two, 2 .. FLOW_FOOTPRINT_ROWS_MAX */
     int64_t value_area_ppm;                     /* of footprints and profile, 1 .. 1,000,000 */

@@ -19,6 +19,7 @@ flow_status flow_check_batch(flow_batch *batch, size_t *bad_row_out)
     *bad_row_out = 0;
     batch->total_lots = 0;
     batch->market_last = 0;
+    batch->ascending = 1;
     RETURN_IF(batch->count == 0, FLOW_OK);
     const int64_t *restrict ts = batch->ts_us, *restrict price = batch->price_ticks;
     const int64_t *restrict qty = batch->qty_lots;
@@ -27,6 +28,8 @@ flow_status flow_check_batch(flow_batch *batch, size_t *bad_row_out)
 
     const uint64_t ts_max = (uint64_t)FLOW_TS_US_MAX;
     i128 total = 0;
+    int64_t before = ts[0];
+    uint64_t falls = 0;
     for (size_t at = 0; at < batch->count; at += CHECK_BLOCK) {
         size_t stop = batch->count - at < CHECK_BLOCK ? batch->count : at + CHECK_BLOCK;
         /* A number below 1 wraps to one with high bits set. */
@@ -37,6 +40,8 @@ flow_status flow_check_batch(flow_batch *batch, size_t *bad_row_out)
             price_bits |= (uint64_t)price[i] - 1;
             qty_bits |= (uint64_t)qty[i] - 1;
             sum += (uint64_t)qty[i];
+            falls |= (uint64_t)(ts[i] - before);
+            before = ts[i];
         }
         for (size_t i = at; i < stop; i++)
             bad_sides |= (side[i] != 1) & (side[i] != -1);
@@ -59,6 +64,7 @@ flow_status flow_check_batch(flow_batch *batch, size_t *bad_row_out)
             last = batch->market[i] > last ? batch->market[i] : last;
         batch->market_last = last;
     }
+    batch->ascending = falls >> 63 == 0;
     batch->total_lots = (int64_t)total;
     return FLOW_OK;
 }

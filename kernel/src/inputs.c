@@ -69,6 +69,45 @@ static bool apply_print(flow_kernel *k, uint32_t market_index, const print *trad
     return decides || (filled && k->config.decide_on_fill);
 }
 
+/* The first row of [start, limit) whose time is at or behind next_us; times do not fall. */
+static size_t row_at(const int64_t *ts_us, size_t start, size_t limit, int64_t next_us)
+{
+    if (start < limit && ts_us[limit - 1] < next_us) return limit;
+    while (start < limit) {
+        const size_t middle = start + (limit - start) / 2;
+        if (ts_us[middle] < next_us)
+            start = middle + 1;
+        else
+            limit = middle;
+    }
+    return start;
+}
+
+/* Where order flow is off: look for the first print that concerns anything at all. */
+static size_t skip_prints(const flow_kernel *k, market *m, window *w, const flow_batch *batch,
+                          size_t start, size_t limit)
+{
+    /* The first input of all sets the grids. */
+    if (w->input == 0 || !batch->ascending || batch->ts_us[start] < w->stream_us ||
+        w->low_ticks > w->high_ticks)
+        return start;
+    const size_t end = row_at(batch->ts_us, start, limit, w->next_us);
+    const flow_bounds bounds = {w->low_ticks, w->high_ticks, INT64_MAX};
+    size_t at = end;
+    if (w->low_ticks > 0 || w->high_ticks < INT64_MAX)
+        at = batch->extremes ? flow_first_touch_blocks(k->cpu, batch->extremes, NULL,
+                                                       batch->price_ticks, start, end, &bounds)
+                             : start + flow_first_touch(k->cpu, batch->price_ticks + start,
+                                                        end - start, w->low_ticks, w->high_ticks);
+    if (at == start) return at;
+    m->flow.trade_count += at - start;
+    m->flow.last_ticks = batch->price_ticks[at - 1];
+    m->flow.last_side = batch->side[at - 1];
+    w->input += at - start;
+    w->stream_us = batch->ts_us[at - 1];
+    return at;
+}
+
 /* Apply prints of one market that concern no order, clock or grid; returns the row behind. */
 static size_t run_quiet(flow_kernel *k, market *m, const flow_batch *batch, size_t start,
                         size_t limit)
@@ -84,7 +123,8 @@ static size_t run_quiet(flow_kernel *k, market *m, const flow_batch *batch, size
         .low_ticks = m->match_low,
         .high_ticks = m->match_high,
     };
-    const size_t at = fastpath_run(&m->flow, &w, batch, start, limit);
+    const size_t at = orderflow_is_off(&m->flow) ? skip_prints(k, m, &w, batch, start, limit)
+                                                 : fastpath_run(&m->flow, &w, batch, start, limit);
     quote_add_rows(&m->quote, batch, start, at);
     levels_add_rows(&m->levels, batch, start, at);
     c->input = w.input;
@@ -132,7 +172,9 @@ flow_status flow_run(flow_kernel *k, const flow_batch *batch, size_t start, size
             batch->market && batch->market[i] < k->market_count ? batch->market[i] : 0;
         market *m = &k->markets[index];
         const uint64_t input_before = c->input;
-        size_t limit = batch->count - i > QUIET_ROWS ? i + QUIET_ROWS : batch->count;
+        const bool in_pieces = !orderflow_is_off(&m->flow) || k->config.queue_window > 0;
+        size_t limit = batch->count;
+        if (in_pieces && limit - i > QUIET_ROWS) limit = i + QUIET_ROWS;
         const size_t room = orderflow_room(&m->flow);
         if (limit - i > room) limit = i + room;
         if (every && limit - i > every - c->trade_count % every)
@@ -207,8 +249,8 @@ flow_status flow_gap(flow_kernel *k, uint32_t market_index)
     return finish_input(k);
 }
 
-flow_status flow_mark_price(flow_kernel *k, uint32_t market_index, int64_t ts_us, int64_t mark_ticks,
-                      flow_stop *stop_out)
+flow_status flow_mark_price(flow_kernel *k, uint32_t market_index, int64_t ts_us,
+                            int64_t mark_ticks, flow_stop *stop_out)
 {
     RETURN_IF(!k || !stop_out, FLOW_NULL_POINTER);
     *stop_out = FLOW_STOP_END;

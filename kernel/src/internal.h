@@ -60,6 +60,7 @@ typedef struct core {
 
 struct flow_kernel {
     flow_config config;
+    flow_cpu cpu;
     core core;
     market *markets;
     size_t market_count;

@@ -131,6 +131,7 @@ flow_status flow_create(const flow_config *config, const flow_market *markets, s
     flow_kernel *k = calloc(1, sizeof *k);
     RETURN_IF(!k, FLOW_NO_MEMORY);
     k->config = *config;
+    k->cpu = flow_cpu_here();
     if (!allocate(k) || !open_markets(k, markets, market_count)) {
         flow_destroy(k);
         return FLOW_NO_MEMORY;

@@ -14,7 +14,7 @@ static bool is_power_of_two(int64_t value, int64_t most)
 
 static bool series_are_valid(const flow_orderflow_config *c)
 {
-    if (c->series_count < 1 || c->series_count > FLOW_SERIES_MAX) return false;
+    if (c->series_count < 0 || c->series_count > FLOW_SERIES_MAX) return false;
     for (int64_t i = 0; i < FLOW_SERIES_MAX; i++) {
         const flow_series_config *one = &c->series[i];
         if (i < c->series_count ? !series_config_is_valid(one)
@@ -39,9 +39,18 @@ static bool bubbles_are_valid(const flow_orderflow_config *c)
             c->large_min_count >= 1 && c->large_min_count <= c->large_window_count);
 }
 
+/* Without series nothing else may be asked for. */
+static bool asks_for_nothing(const flow_orderflow_config *c)
+{
+    return !c->bubbles_on && c->profile_rows_max == 0 && !c->vwap_on && c->size_class_count == 0 &&
+           c->recent_trades_count == 0 && c->recent_slot_us == 0 && c->sweep_level_count == 0 &&
+           c->absorption_lots == 0 && c->exhaustion_count == 0;
+}
+
 bool orderflow_config_is_valid(const flow_orderflow_config *c)
 {
-    return series_are_valid(c) && bubbles_are_valid(c) &&
+    return (c->series_count > 0 || asks_for_nothing(c)) && series_are_valid(c) &&
+           bubbles_are_valid(c) &&
            (c->profile_rows_max == 0 ||
             is_power_of_two(c->profile_rows_max, FLOW_PROFILE_ROWS_MAX)) &&
            session_config_is_valid(c) && marks_config_is_valid(c);
@@ -192,7 +201,7 @@ static void profile_print(orderflow *f, const print *trade)
 
 void orderflow_print(orderflow *f, const print *trade, uint64_t input, int64_t stream_us)
 {
-    profile_print(f, trade);
+    if (!orderflow_is_off(f)) profile_print(f, trade);
     for (size_t i = 0; i < f->series_count; i++)
         series_print(&f->series[i], trade, input, stream_us);
     if (f->config->bubbles_on) bubble_print(f, trade, input, stream_us);

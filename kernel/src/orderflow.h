@@ -52,6 +52,9 @@ bool orderflow_has_volume_left(const orderflow *flow, int64_t total_lots);
 size_t orderflow_room(const orderflow *flow);
 bool orderflow_is_drained(const orderflow *flow);
 
+/* Whether prints leave nothing behind but their number and the last of them. */
+static inline bool orderflow_is_off(const orderflow *f) { return f->series_count == 0; }
+
 /* Inputs, with the number and stream time that the kernel has given them. */
 void orderflow_print(orderflow *flow, const print *trade, uint64_t input, int64_t stream_us);
 void orderflow_clock(orderflow *flow, uint64_t input, int64_t stream_us);

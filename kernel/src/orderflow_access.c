@@ -50,8 +50,9 @@ flow_status flow_get_bar(const flow_kernel *k, uint32_t market_index, size_t whi
     return FLOW_OK;
 }
 
-flow_status flow_get_footprint(const flow_kernel *k, uint32_t market_index, size_t which, flow_footprint *out,
-                               flow_footprint_row *rows, size_t capacity, size_t *count_out)
+flow_status flow_get_footprint(const flow_kernel *k, uint32_t market_index, size_t which,
+                               flow_footprint *out, flow_footprint_row *rows, size_t capacity,
+                               size_t *count_out)
 {
     RETURN_IF(!k || !out || !count_out || (!rows && capacity), FLOW_NULL_POINTER);
     RETURN_IF(market_index >= k->market_count, FLOW_BAD_MARKET);
@@ -67,13 +68,14 @@ flow_status flow_get_footprint(const flow_kernel *k, uint32_t market_index, size
     return FLOW_OK;
 }
 
-flow_status flow_get_profile(const flow_kernel *k, uint32_t market_index, flow_profile_row *out, size_t capacity,
-                             size_t *count_out)
+flow_status flow_get_profile(const flow_kernel *k, uint32_t market_index, flow_profile_row *out,
+                             size_t capacity, size_t *count_out)
 {
     RETURN_IF(!k || !count_out || (!out && capacity), FLOW_NULL_POINTER);
     *count_out = 0;
     RETURN_IF(market_index >= k->market_count, FLOW_BAD_MARKET);
-    RETURN_IF(capacity < orderflow_profile_row_count(&k->markets[market_index].flow), FLOW_SMALL_BUFFER);
+    RETURN_IF(capacity < orderflow_profile_row_count(&k->markets[market_index].flow),
+              FLOW_SMALL_BUFFER);
     orderflow_copy_profile(&k->markets[market_index].flow, out);
     *count_out = orderflow_profile_row_count(&k->markets[market_index].flow);
     return FLOW_OK;
@@ -116,7 +118,8 @@ flow_status flow_anchor(flow_kernel *k, uint32_t market_index, size_t anchor)
 {
     RETURN_IF(!k, FLOW_NULL_POINTER);
     RETURN_IF(market_index >= k->market_count, FLOW_BAD_MARKET);
-    RETURN_IF(anchor >= FLOW_ANCHORS_MAX || !k->markets[market_index].flow.config->vwap_on, FLOW_BAD_ANCHOR);
+    RETURN_IF(anchor >= FLOW_ANCHORS_MAX || !k->markets[market_index].flow.config->vwap_on,
+              FLOW_BAD_ANCHOR);
     RETURN_IF(k->core.ended, FLOW_ENDED);
     orderflow_anchor(&k->markets[market_index].flow, anchor, k->core.input, k->core.stream_us);
     return FLOW_OK;

@@ -72,6 +72,8 @@ void orderflow_save(const orderflow *f, writer *w)
     if (f->trade_count > 0) {
         put_i64(w, f->last_ticks);
         put_i64(w, f->last_side);
+    }
+    if (f->trade_count > 0 && !orderflow_is_off(f)) {
         put_i64(w, f->high_ticks);
         put_i64(w, f->low_ticks);
     }
@@ -91,6 +93,8 @@ bool orderflow_load(orderflow *f, reader *r, int64_t stream_us)
     if (f->trade_count > 0) {
         f->last_ticks = get_between(r, 1, FLOW_PRICE_TICKS_MAX);
         f->last_side = get_between(r, -1, 1);
+    }
+    if (f->trade_count > 0 && !orderflow_is_off(f)) {
         f->high_ticks = get_between(r, 1, FLOW_PRICE_TICKS_MAX);
         f->low_ticks = get_between(r, 1, f->high_ticks);
     }

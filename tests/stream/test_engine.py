@@ -1,13 +1,17 @@
 """The engine: results do not depend on how inputs are cut, checkpoints lead to the same end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowtape.replay.parts import BlockExtremes
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine, StrategyError
-from flowtape.stream.errors import KernelError
+from flowtape.stream.errors import InputError, KernelError
+from flowtape.stream.orderflow import TickBars
 from flowtape.stream.ports import Clock, Gap
 from flowtape.stream.trades import Trades
 from flowtape.stream.view import Cursor
@@ -102,3 +106,39 @@ def test_live_events_reach_the_kernel() -> None:
     engine.apply_event(Gap(101, 120, "not served"))
     assert engine.view.notice == "gap: 20 trades missing (not served)"
     assert int(engine.snapshot["input"]) == 102
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("queue_window", [0, 1024])
+@pytest.mark.parametrize("size", [97, 1000, 4000])
+def test_without_order_flow_orders_fare_the_same(
+    in_order: bool, queue_window: int, size: int
+) -> None:
+    columns = COLUMNS
+    if in_order:
+        ts_us = np.maximum.accumulate(COLUMNS.ts_us)
+        extremes = BlockExtremes.of(ts_us, COLUMNS.price_ticks)
+        columns = replace(COLUMNS, ts_us=ts_us, extremes=extremes)
+    config = replace(CONFIG, queue_window=queue_window)
+    full = Engine(INSTRUMENT, config, Flipper(), shown=False)
+    bare = Engine(INSTRUMENT, config.without_order_flow(), Flipper(), shown=False)
+    for at in range(0, len(columns), size):
+        for engine in (full, bare):
+            engine.apply(columns.slice(at, at + size))
+            copy = Engine(INSTRUMENT, engine.config, Flipper(), shown=False)
+            copy.restore(engine.checkpoint())
+            assert copy.checkpoint().state == engine.checkpoint().state
+    assert full.ledger.fills.head > 50
+    for name in ("fills", "other_fills", "order_events", "equity", "commands"):
+        told, expected = getattr(bare.ledger, name).all(), getattr(full.ledger, name).all()
+        assert told.tobytes() == expected.tobytes(), name
+    for name in ("input", "trade_count", "stream_us", "last_ticks", "last_side", "equity_atoms"):
+        assert bare.snapshot[name] == full.snapshot[name], name
+    assert len(bare.ledger.bars.all()) == 0
+
+
+def test_order_flow_is_off_as_a_whole_or_not_at_all() -> None:
+    with pytest.raises(InputError, match="all other order flow off"):
+        EngineConfig(bars=())
+    with pytest.raises(InputError, match="must be time bars"):
+        EngineConfig(bars=(TickBars(5),))

@@ -6,11 +6,14 @@ use std::ptr;
 use flowtape_sys as sys;
 
 use crate::error::Error;
+use crate::scan::Extremes;
 
 /// Checked columns of equal length, borrowed from the caller.
 #[derive(Debug)]
 pub struct Batch<'a> {
     raw: sys::FlowBatch,
+    /// Where `raw` points to, if there are extremes.
+    extremes: Option<Box<sys::FlowExtremes>>,
     columns: PhantomData<&'a [i64]>,
 }
 
@@ -26,6 +29,8 @@ pub struct Found {
     pub total_lots: i64,
     /// Highest instrument of a row.
     pub market_last: i64,
+    /// Whether times never fall.
+    pub ascending: bool,
 }
 
 /// Why columns are no batch.
@@ -62,8 +67,10 @@ impl<'a> Batch<'a> {
             side: side.as_ptr(),
             market: market.map_or(ptr::null(), <[u8]>::as_ptr),
             count,
+            extremes: ptr::null(),
             total_lots: 0,
             market_last: 0,
+            ascending: 0,
         };
         let mut row = 0;
         // SAFETY: the pointers are of slices of `count` elements that outlive the call.
@@ -71,6 +78,7 @@ impl<'a> Batch<'a> {
         Error::check(status).map_err(|error| BadRow::Row(row, error))?;
         Ok(Self {
             raw,
+            extremes: None,
             columns: PhantomData,
         })
     }
@@ -100,13 +108,26 @@ impl<'a> Batch<'a> {
             side: side.as_ptr(),
             market: market.map_or(ptr::null(), <[u8]>::as_ptr),
             count,
+            extremes: ptr::null(),
             total_lots: found.total_lots,
             market_last: found.market_last,
+            ascending: i64::from(found.ascending),
         };
         Self {
             raw,
+            extremes: None,
             columns: PhantomData,
         }
+    }
+
+    /// Adds the extremes of blocks of the rows; ones that do not fit their number are left out.
+    ///
+    /// Extremes that are not those of the rows make wrong results, never wrong memory accesses.
+    #[must_use]
+    pub fn with_extremes(mut self, extremes: &Extremes<'a>) -> Self {
+        self.extremes = extremes.raw(self.raw.count).map(Box::new);
+        self.raw.extremes = self.extremes.as_deref().map_or(ptr::null(), ptr::from_ref);
+        self
     }
 
     /// What the check found out about the columns.
@@ -115,6 +136,7 @@ impl<'a> Batch<'a> {
         Found {
             total_lots: self.raw.total_lots,
             market_last: self.raw.market_last,
+            ascending: self.raw.ascending == 1,
         }
     }
 

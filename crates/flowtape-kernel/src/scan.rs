@@ -248,7 +248,7 @@ pub fn sums(
 
 impl Extremes<'_> {
     /// Their C form, if there is one of each for each block that `count` rows lie in.
-    fn raw(&self, count: usize) -> Option<sys::FlowExtremes> {
+    pub(crate) fn raw(&self, count: usize) -> Option<sys::FlowExtremes> {
         let lengths = [
             self.low_ticks.len(),
             self.high_ticks.len(),

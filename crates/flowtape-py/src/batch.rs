@@ -1,5 +1,6 @@
 //! Checked columns.
 
+use flowtape_kernel::scan::Extremes;
 use flowtape_kernel::{BadRow, Found};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -9,6 +10,14 @@ use crate::errors;
 
 type Column<T> = Py<PyArray1<T>>;
 
+/// Lowest price, highest price and latest time of each block, and rows before the first.
+type BlockExtremes<'py> = (
+    PyReadonlyArray1<'py, i64>,
+    PyReadonlyArray1<'py, i64>,
+    PyReadonlyArray1<'py, i64>,
+    usize,
+);
+
 /// Columns of trades that passed the kernel's checks; the arrays must not be changed any more.
 #[pyclass(frozen, module = "flowtape._kernel")]
 pub struct Batch {
@@ -17,6 +26,7 @@ pub struct Batch {
     qty_lots: Column<i64>,
     side: Column<i8>,
     market: Option<Column<u8>>,
+    extremes: Option<([Column<i64>; 3], usize)>,
     found: Found,
     count: usize,
 }
@@ -24,7 +34,7 @@ pub struct Batch {
 #[pymethods]
 impl Batch {
     #[new]
-    #[pyo3(signature = (ts_us, price_ticks, qty_lots, side, market=None))]
+    #[pyo3(signature = (ts_us, price_ticks, qty_lots, side, market=None, extremes=None))]
     #[allow(clippy::needless_pass_by_value)]
     fn new(
         py: Python<'_>,
@@ -33,6 +43,7 @@ impl Batch {
         qty_lots: PyReadonlyArray1<'_, i64>,
         side: PyReadonlyArray1<'_, i8>,
         market: Option<PyReadonlyArray1<'_, u8>>,
+        extremes: Option<BlockExtremes<'_>>,
     ) -> PyResult<Self> {
         let (ts, price) = (ts_us.as_slice()?, price_ticks.as_slice()?);
         let (qty, sides) = (qty_lots.as_slice()?, side.as_slice()?);
@@ -67,6 +78,9 @@ impl Batch {
             qty_lots: qty_lots.owned(),
             side: side.owned(),
             market: market.map(|m| m.owned()),
+            extremes: extremes.map(|(low, high, latest, offset)| {
+                ([low, high, latest].map(|c| c.owned()), offset)
+            }),
             found,
             count,
         })
@@ -108,6 +122,18 @@ impl Batch {
             market.as_ref().map(|m| m.as_slice()).transpose()?,
             self.found,
         );
-        Ok(f(&batch))
+        let Some((extremes, offset_rows)) = &self.extremes else {
+            return Ok(f(&batch));
+        };
+        let low = extremes[0].bind(py).try_readonly()?;
+        let high = extremes[1].bind(py).try_readonly()?;
+        let latest = extremes[2].bind(py).try_readonly()?;
+        let extremes = Extremes {
+            low_ticks: low.as_slice()?,
+            high_ticks: high.as_slice()?,
+            latest_us: latest.as_slice()?,
+            offset_rows: *offset_rows,
+        };
+        Ok(f(&batch.with_extremes(&extremes)))
     }
 }

@@ -80,8 +80,10 @@ pub struct FlowBatch {
     pub side: *const i8,
     pub market: *const u8,
     pub count: usize,
+    pub extremes: *const FlowExtremes,
     pub total_lots: i64,
     pub market_last: i64,
+    pub ascending: i64,
 }
 
 #[repr(C)]

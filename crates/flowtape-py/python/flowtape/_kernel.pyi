@@ -32,6 +32,7 @@ class Batch:
         qty_lots: NDArray[np.int64],
         side: NDArray[np.int8],
         market: NDArray[np.uint8] | None = None,
+        extremes: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int] | None = None,
     ) -> Batch: ...
     def __len__(self) -> int: ...
 
