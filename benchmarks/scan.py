@@ -8,39 +8,27 @@ figures are medians of rounds in which the contenders take turns.
 import ctypes
 import os
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import data
+from benchmarks.native_code import compiled
 from flowtape._kernel import block_extremes, first_touch, session_sums
 from flowtape.replay.parts import BlockExtremes, TapeColumns
 
 TRADES = 50_000_000
 ROUNDS = 7
 BANDS_PPM = (1_000, 3_000, 10_000)
-SOURCE = Path(__file__).parent / "native" / "scan_loops.c"
 I64 = NDArray[np.int64]
 Search = Callable[[int, int, int], int]
 
 
-def compiled(name: str, *flags: str) -> ctypes.CDLL:
-    """Build the loops and return them; raises CalledProcessError where there is no compiler."""
-    folder = data.BUILD / "native"
-    folder.mkdir(parents=True, exist_ok=True)
-    library = folder / f"{name}.so"
-    command = [os.environ.get("CC", "cc"), "-std=c11", "-O3", "-fPIC", "-shared", *flags]
-    subprocess.run([*command, str(SOURCE), "-o", str(library)], check=True)
-    return ctypes.CDLL(str(library))
-
-
 def scalar_search(price: I64) -> Search:
     """Return the early-exit loop as a search for (low, high, start)."""
-    function = compiled("scalar", "-fno-tree-vectorize").scalar_first_touch
+    function = compiled("scan_loops.c", "-fno-tree-vectorize").scalar_first_touch
     function.restype = ctypes.c_size_t
     function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64, ctypes.c_int64]
     address, count = price.ctypes.data, len(price)
@@ -49,7 +37,7 @@ def scalar_search(price: I64) -> Search:
 
 def reader(*columns: NDArray[np.integer]) -> Callable[[], int]:
     """Return a function that reads all bytes of the columns, eight at a time."""
-    function = compiled("reading", "-march=native").read_sum
+    function = compiled("scan_loops.c", "-march=native").read_sum
     function.restype = ctypes.c_uint64
     function.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     words = [(column.ctypes.data, column.nbytes // 8) for column in columns]
@@ -68,13 +56,15 @@ def rearm(price: I64, search: Search, ppm: int) -> int:
 
 
 def seconds(*contenders: Callable[[], object]) -> list[float]:
-    """Median CPU seconds of each, taking turns."""
+    """Median CPU seconds of each, taking turns; what has a `reset` is reset between them."""
     found: list[list[float]] = [[] for _ in contenders]
     for _ in range(ROUNDS):
         for times, work in zip(found, contenders, strict=True):
             before = time.process_time()
             work()
             times.append(time.process_time() - before)
+            if hasattr(work, "reset"):
+                work.reset()
     return [statistics.median(times) for times in found]
 
 

@@ -58,14 +58,15 @@ typedef struct flow_series_config {
 } flow_series_config;
 
 typedef struct flow_orderflow_config {
-    int64_t series_count; /* 0 .. FLOW_SERIES_MAX; with 0 all else must be off too, and prints
-                             cost next to nothing */
+    int64_t series_count; /* 0 .. FLOW_SERIES_MAX; 0: all below must be off too */
     flow_series_config series[FLOW_SERIES_MAX]; /* unused ones are zero */
-    int64_t footprint_rows_max;                 /* a power of two, 2 .. FLOW_FOOTPRINT_ROWS_MAX */
-    int64_t value_area_ppm;                     /* of footprints and profile, 1 .. 1,000,000 */
-    int64_t imbalance_ppm;                      /* diagonal ratio, 1 .. 10^9; 0: no marks */
-    int64_t imbalance_min_lots;                 /* at least 0 */
-    int64_t imbalance_stack_count;              /* rows that make a stack, at least 1 */
+    int64_t sums_on; /* without series. 1: keep the sums of the session; 0: prints cost next to
+                        nothing */
+    int64_t footprint_rows_max;    /* a power of two, 2 .. FLOW_FOOTPRINT_ROWS_MAX */
+    int64_t value_area_ppm;        /* of footprints and profile, 1 .. 1,000,000 */
+    int64_t imbalance_ppm;         /* diagonal ratio, 1 .. 10^9; 0: no marks */
+    int64_t imbalance_min_lots;    /* at least 0 */
+    int64_t imbalance_stack_count; /* rows that make a stack, at least 1 */
 
     int64_t bubbles_on;         /* 1 or 0 */
     int64_t bubble_window_us;   /* longest span of a bubble, at least 0 */

@@ -122,9 +122,16 @@ static flow_status check_links(flow_kernel *k, const flow_request *given, const 
     return FLOW_OK;
 }
 
+/* What a call of flow_place adds up as it goes. */
+typedef struct staging {
+    size_t base_count; /* orders open in the base lane */
+    const market *of;  /* whose open orders ask for wanted_lots; null: not added up yet */
+    i128 wanted_lots;
+} staging;
+
 /* Put the order of a request behind the open ones, or say why not. */
-static flow_status stage_order(flow_kernel *k, int64_t ts_us, const flow_request *given,
-                               size_t index)
+static flow_status stage_order(flow_kernel *k, staging *all, int64_t ts_us,
+                               const flow_request *given, size_t index)
 {
     flow_request r = *given;
     const uint64_t id = k->core.next_order_id + index;
@@ -140,8 +147,12 @@ static flow_status stage_order(flow_kernel *k, int64_t ts_us, const flow_request
     RETURN_IF(links != FLOW_OK, links);
     const flow_status rules = check_rules(k, &r);
     RETURN_IF(rules != FLOW_OK, rules);
-    RETURN_IF(links_base_count(k) >= k->config.orders_max, FLOW_CAPACITY);
-    RETURN_IF(!money_has_room(k, &k->markets[r.market], r.qty_lots), FLOW_OVERFLOW);
+    RETURN_IF(all->base_count >= k->config.orders_max, FLOW_CAPACITY);
+    const market *m = &k->markets[r.market];
+    if (all->of != m) *all = (staging){all->base_count, m, money_lots_wanted(k, m)};
+    all->wanted_lots += r.qty_lots;
+    all->base_count++;
+    RETURN_IF(!money_has_room(k, m, all->wanted_lots), FLOW_OVERFLOW);
 
     const flow_order *parent = links_find_base(k, r.parent_id);
     flow_order *o = &k->orders[k->order_count++];
@@ -203,8 +214,9 @@ flow_status flow_place(flow_kernel *k, int64_t ts_us, const flow_request *reques
     RETURN_IF(count > k->config.orders_max, FLOW_CAPACITY);
     RETURN_IF(!events_have_room(k, count + EVENTS_PER_ORDER * k->order_count), FLOW_NOT_DRAINED);
     const size_t before = k->order_count;
+    staging all = {.base_count = links_base_count(k)};
     for (size_t i = 0; i < count && status == FLOW_OK; i++)
-        status = stage_order(k, ts_us, &requests[i], i);
+        status = stage_order(k, &all, ts_us, &requests[i], i);
     if (status != FLOW_OK) {
         k->order_count = before;
         return status;
@@ -287,7 +299,8 @@ flow_status flow_amend(flow_kernel *k, int64_t ts_us, uint64_t order_id, int64_t
     if (trigger_ticks > 0) changed.trigger_ticks = trigger_ticks;
     status = check_rules(k, &changed);
     RETURN_IF(status != FLOW_OK, status);
-    RETURN_IF(!money_has_room(k, market_of(k, o), qty_lots), FLOW_OVERFLOW);
+    const market *m = market_of(k, o);
+    RETURN_IF(!money_has_room(k, m, money_lots_wanted(k, m) + qty_lots), FLOW_OVERFLOW);
     RETURN_IF(!events_have_room(k, 1), FLOW_NOT_DRAINED);
     const int64_t latency = latency_drawn(k, order_id, LEG_AMEND);
     o->amend_us = max_i64(o->active_us, ts_us + latency);

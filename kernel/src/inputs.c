@@ -100,6 +100,13 @@ static size_t skip_prints(const flow_kernel *k, market *m, window *w, const flow
                              : start + flow_first_touch(k->cpu, batch->price_ticks + start,
                                                         end - start, w->low_ticks, w->high_ticks);
     if (at == start) return at;
+    if (m->flow.config->sums_on) {
+        flow_totals sums;
+        if (flow_sums(k->cpu, NULL, batch->price_ticks + start, batch->qty_lots + start,
+                      batch->side + start, at - start, &sums) != FLOW_OK)
+            return start; /* rows changed behind the check: one by one then */
+        orderflow_add_sums(&m->flow, &sums);
+    }
     m->flow.trade_count += at - start;
     m->flow.last_ticks = batch->price_ticks[at - 1];
     m->flow.last_side = batch->side[at - 1];
@@ -172,7 +179,8 @@ flow_status flow_run(flow_kernel *k, const flow_batch *batch, size_t start, size
             batch->market && batch->market[i] < k->market_count ? batch->market[i] : 0;
         market *m = &k->markets[index];
         const uint64_t input_before = c->input;
-        const bool in_pieces = !orderflow_is_off(&m->flow) || k->config.queue_window > 0;
+        const bool in_pieces =
+            !orderflow_is_off(&m->flow) || m->flow.config->sums_on || k->config.queue_window > 0;
         size_t limit = batch->count;
         if (in_pieces && limit - i > QUIET_ROWS) limit = i + QUIET_ROWS;
         const size_t room = orderflow_room(&m->flow);

@@ -41,6 +41,10 @@ typedef struct market {
     int64_t match_next_us;
     int64_t match_low;
     int64_t match_high;
+    int64_t best_buy_ticks;  /* of resting orders; 0: none */
+    int64_t best_sell_ticks; /* INT64_MAX: none */
+    size_t waiting_count;
+    size_t taking_count;
 } market;
 
 /* All of the logical state but markets and orders. */
@@ -73,6 +77,7 @@ struct flow_kernel {
 
     /* Derived from the orders by orders_plan: something of them is due when stream time passes. */
     int64_t due_next_us;
+    size_t held_count;
 
     FLOW_OUTBOX(flow_fill) fills;
     FLOW_OUTBOX(flow_order_event) order_events;
@@ -132,7 +137,8 @@ i128 money_share_down(i128 amount, int64_t part, int64_t whole);
 i128 money_fee(const flow_kernel *k, i128 notional_atoms, int64_t rate_ppb);
 int64_t money_fee_rate(const flow_kernel *k, flow_role role);
 void money_add_volume(flow_kernel *k, i128 notional_atoms);
-bool money_has_room(const flow_kernel *k, const market *m, int64_t more_lots);
+i128 money_lots_wanted(const flow_kernel *k, const market *m);
+bool money_has_room(const flow_kernel *k, const market *m, i128 wanted_lots);
 
 /* account.c */
 void account_fill(flow_kernel *k, market *m, int lane, int side, int64_t price_ticks,

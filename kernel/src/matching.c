@@ -269,20 +269,32 @@ bool matching_concerns(const flow_kernel *k, const market *m, const print *trade
            trade->price_ticks > m->match_high;
 }
 
+/* Whether a print may reach a resting order of a side at all. */
+static bool may_reach(const market *m, int side, const print *trade)
+{
+    return side > 0 ? trade->price_ticks <= m->best_buy_ticks
+                    : trade->price_ticks >= m->best_sell_ticks;
+}
+
 /* Settle one print, which must already be the last price. Returns whether the base lane filled. */
 bool matching_settle(flow_kernel *k, uint32_t market_index, const print *trade)
 {
-    if (!matching_concerns(k, &k->markets[market_index], trade)) return false;
+    const market *m = &k->markets[market_index];
+    if (!matching_concerns(k, m, trade)) return false;
     budget share = share_of(k, trade);
-    const size_t before = k->fills.tail;
-    triggers_on_print(k, market_index, trade);
-    settle_takers(k, market_index, &share, trade);
-    settle_resting(k, market_index, -trade->side, &share, trade);
-    settle_resting(k, market_index, trade->side, &share, trade);
-    orders_release(k);
-    orders_remove_done(k);
-    orders_plan(k);
-    for (size_t i = before; i < k->fills.tail; i++)
+    const size_t fills_before = k->fills.tail, events_before = k->order_events.tail;
+    const bool waiting = m->waiting_count > 0, taking = m->taking_count > 0;
+    if (waiting) triggers_on_print(k, market_index, trade);
+    if (taking) settle_takers(k, market_index, &share, trade);
+    for (int turn = 0, side = -trade->side; turn < 2; turn++, side = -side)
+        if (may_reach(m, side, trade)) settle_resting(k, market_index, side, &share, trade);
+    if (k->held_count > 0) orders_release(k);
+    /* Whatever changes an order is told, but for what it remembers while it waits or takes. */
+    if (waiting || taking || k->fills.tail > fills_before || k->order_events.tail > events_before) {
+        orders_remove_done(k);
+        orders_plan(k);
+    }
+    for (size_t i = fills_before; i < k->fills.tail; i++)
         if (k->fills.items[i].lane == FLOW_BASE) return true;
     return false;
 }

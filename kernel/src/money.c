@@ -73,25 +73,31 @@ void money_add_volume(flow_kernel *k, i128 notional_atoms)
     v->day_atoms[today % VOLUME_DAYS] += notional_atoms;
 }
 
+/* Lots that the open orders of a market ask for in all. */
+i128 money_lots_wanted(const flow_kernel *k, const market *m)
+{
+    i128 sum = 0;
+    for (size_t i = 0; i < k->order_count; i++)
+        if (&k->markets[k->orders[i].request.market] == m) sum += k->orders[i].request.qty_lots;
+    return sum;
+}
+
 /*
- * Whether every sum of money stays within 128 bits even if all open orders and more_lots fill at
- * the largest price. Checked when an order is placed, so that fills cannot overflow.
+ * Whether every sum of money stays within 128 bits even if wanted_lots, those of all open orders
+ * and more, fill at the largest price. Checked when an order is placed, so that fills cannot
+ * overflow.
  */
-bool money_has_room(const flow_kernel *k, const market *m, int64_t more_lots)
+bool money_has_room(const flow_kernel *k, const market *m, i128 wanted_lots)
 {
     FOR_LANES(k, l)
     {
         const account *a = &k->core.accounts[l];
+        /* Positions can be closed by orders without a quantity, so they count twice. */
         const u128 held = magnitude(m->positions[l].lots);
-        i128 sum = (i128)held + more_lots;
-        for (size_t i = 0; i < k->order_count; i++)
-            if (&k->markets[k->orders[i].request.market] == m)
-                sum += max_i64(k->orders[i].request.qty_lots, 0);
-        /* Positions can be closed by orders without a quantity. */
-        sum += (i128)held;
+        const u128 sum = 2 * held + magnitude(wanted_lots);
         const int bits =
-            PRICE_BITS + bit_length(magnitude(sum)) + bit_length((u128)m->config.atoms_per_ticklot);
-        if (bits > MONEY_BITS_MAX || bit_length(magnitude(sum)) >= 61 ||
+            PRICE_BITS + bit_length(sum) + bit_length((u128)m->config.atoms_per_ticklot);
+        if (bits > MONEY_BITS_MAX || bit_length(sum) >= 61 ||
             bit_length(magnitude(a->cash_atoms)) > MONEY_BITS_MAX ||
             bit_length(magnitude(a->realized_atoms)) > MONEY_BITS_MAX ||
             bit_length(magnitude(a->fees_atoms)) > MONEY_BITS_MAX ||

@@ -14,6 +14,7 @@ static bool is_power_of_two(int64_t value, int64_t most)
 
 static bool series_are_valid(const flow_orderflow_config *c)
 {
+    if (c->sums_on != 0 && (c->sums_on != 1 || c->series_count > 0)) return false;
     if (c->series_count < 0 || c->series_count > FLOW_SERIES_MAX) return false;
     for (int64_t i = 0; i < FLOW_SERIES_MAX; i++) {
         const flow_series_config *one = &c->series[i];
@@ -128,16 +129,19 @@ bool orderflow_is_drained(const orderflow *f)
 /* Every print lies in a bar of the first series, so its bars hold the sums of the session. */
 int64_t orderflow_buy_lots(const orderflow *f)
 {
+    if (orderflow_is_off(f)) return f->sums.buy_lots;
     return f->series[0].closed_buy_lots + f->series[0].bar.buy_lots;
 }
 
 int64_t orderflow_sell_lots(const orderflow *f)
 {
+    if (orderflow_is_off(f)) return f->sums.sell_lots;
     return f->series[0].closed_sell_lots + f->series[0].bar.sell_lots;
 }
 
 i128 orderflow_notional(const orderflow *f)
 {
+    if (orderflow_is_off(f)) return i128_of(f->sums.notional_ticklots);
     return f->series[0].closed_notional + i128_of(f->series[0].bar.notional_ticklots);
 }
 
@@ -199,9 +203,37 @@ static void profile_print(orderflow *f, const print *trade)
     f->high_ticks = high;
 }
 
+void orderflow_add_sums(orderflow *f, const flow_totals *more)
+{
+    flow_totals *sums = &f->sums;
+    const bool first = sums->buy_lots + sums->sell_lots == 0;
+    sums->buy_lots += more->buy_lots;
+    sums->sell_lots += more->sell_lots;
+    sums->notional_ticklots =
+        i128_pair(i128_of(sums->notional_ticklots) + i128_of(more->notional_ticklots));
+    f->low_ticks = first ? more->low_ticks : min_i64(f->low_ticks, more->low_ticks);
+    f->high_ticks = first ? more->high_ticks : max_i64(f->high_ticks, more->high_ticks);
+}
+
+static void sums_print(orderflow *f, const print *trade)
+{
+    if (!f->config->sums_on) return;
+    orderflow_add_sums(
+        f, &(flow_totals){
+               .low_ticks = trade->price_ticks,
+               .high_ticks = trade->price_ticks,
+               .buy_lots = trade->side > 0 ? trade->qty_lots : 0,
+               .sell_lots = trade->side > 0 ? 0 : trade->qty_lots,
+               .notional_ticklots = i128_pair((i128)trade->price_ticks * trade->qty_lots),
+           });
+}
+
 void orderflow_print(orderflow *f, const print *trade, uint64_t input, int64_t stream_us)
 {
-    if (!orderflow_is_off(f)) profile_print(f, trade);
+    if (orderflow_is_off(f))
+        sums_print(f, trade);
+    else
+        profile_print(f, trade);
     for (size_t i = 0; i < f->series_count; i++)
         series_print(&f->series[i], trade, input, stream_us);
     if (f->config->bubbles_on) bubble_print(f, trade, input, stream_us);

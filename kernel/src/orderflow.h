@@ -14,6 +14,7 @@
 typedef struct orderflow {
     flow_orderflow_config *config; /* of its own; its parts point there */
     uint64_t trade_count;
+    flow_totals sums; /* of all prints, where there are no series */
     int64_t last_ticks;
     int64_t last_side;
     int64_t high_ticks;
@@ -52,8 +53,11 @@ bool orderflow_has_volume_left(const orderflow *flow, int64_t total_lots);
 size_t orderflow_room(const orderflow *flow);
 bool orderflow_is_drained(const orderflow *flow);
 
-/* Whether prints leave nothing behind but their number and the last of them. */
+/* Whether prints leave nothing behind but sums, their number and the last of them. */
 static inline bool orderflow_is_off(const orderflow *f) { return f->series_count == 0; }
+
+/* Add up prints where there are no series. */
+void orderflow_add_sums(orderflow *flow, const flow_totals *more);
 
 /* Inputs, with the number and stream time that the kernel has given them. */
 void orderflow_print(orderflow *flow, const print *trade, uint64_t input, int64_t stream_us);

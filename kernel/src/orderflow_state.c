@@ -4,6 +4,7 @@
 void orderflow_put_config(writer *w, const flow_orderflow_config *c)
 {
     put_i64(w, c->series_count);
+    put_i64(w, c->sums_on);
     for (int64_t i = 0; i < c->series_count; i++) {
         put_i64(w, c->series[i].kind);
         put_i64(w, c->series[i].threshold);
@@ -73,9 +74,14 @@ void orderflow_save(const orderflow *f, writer *w)
         put_i64(w, f->last_ticks);
         put_i64(w, f->last_side);
     }
-    if (f->trade_count > 0 && !orderflow_is_off(f)) {
+    if (f->trade_count > 0 && (!orderflow_is_off(f) || f->config->sums_on)) {
         put_i64(w, f->high_ticks);
         put_i64(w, f->low_ticks);
+    }
+    if (f->config->sums_on) {
+        put_i64(w, f->sums.buy_lots);
+        put_i64(w, f->sums.sell_lots);
+        put_i128(w, i128_of(f->sums.notional_ticklots));
     }
     for (size_t i = 0; i < f->series_count; i++)
         series_save(&f->series[i], w);
@@ -94,9 +100,14 @@ bool orderflow_load(orderflow *f, reader *r, int64_t stream_us)
         f->last_ticks = get_between(r, 1, FLOW_PRICE_TICKS_MAX);
         f->last_side = get_between(r, -1, 1);
     }
-    if (f->trade_count > 0 && !orderflow_is_off(f)) {
+    if (f->trade_count > 0 && (!orderflow_is_off(f) || f->config->sums_on)) {
         f->high_ticks = get_between(r, 1, FLOW_PRICE_TICKS_MAX);
         f->low_ticks = get_between(r, 1, f->high_ticks);
+    }
+    if (f->config->sums_on) {
+        f->sums.buy_lots = get_between(r, 0, INT64_MAX);
+        f->sums.sell_lots = get_between(r, 0, INT64_MAX - f->sums.buy_lots);
+        f->sums.notional_ticklots = i128_pair(get_i128(r));
     }
     for (size_t i = 0; i < f->series_count; i++)
         if (r->bad || !series_load(&f->series[i], r, stream_us)) return false;

@@ -242,8 +242,12 @@ void orders_remove_done(flow_kernel *k)
 void orders_plan(flow_kernel *k)
 {
     k->due_next_us = NEVER_US;
+    k->held_count = 0;
     for (size_t i = 0; i < k->market_count; i++) {
         market *m = &k->markets[i];
+        m->waiting_count = m->taking_count = 0;
+        m->best_buy_ticks = 0;
+        m->best_sell_ticks = INT64_MAX;
         m->match_next_us = NEVER_US;
         m->match_low = 0;
         m->match_high = INT64_MAX;
@@ -252,13 +256,23 @@ void orders_plan(flow_kernel *k)
         flow_order *o = &k->orders[i];
         market *m = market_of(k, o);
         k->due_next_us = min_i64(k->due_next_us, next_of(k, o).ts_us);
-        if (o->stage == FLOW_TAKING)
+        if (o->stage == FLOW_HELD) {
+            k->held_count++;
+        } else if (o->stage == FLOW_TAKING) {
+            m->taking_count++;
             m->match_next_us = ALWAYS_US;
-        else if (o->stage == FLOW_WAITING)
+        } else if (o->stage == FLOW_WAITING) {
+            m->waiting_count++;
             triggers_plan(m, o);
-        else if (o->stage == FLOW_RESTING && o->request.side > 0)
-            m->match_low = max_i64(m->match_low, o->request.price_ticks + 1);
-        else if (o->stage == FLOW_RESTING)
-            m->match_high = min_i64(m->match_high, o->request.price_ticks - 1);
+        } else if (o->stage == FLOW_RESTING && o->request.side > 0) {
+            m->best_buy_ticks = max_i64(m->best_buy_ticks, o->request.price_ticks);
+        } else if (o->stage == FLOW_RESTING) {
+            m->best_sell_ticks = min_i64(m->best_sell_ticks, o->request.price_ticks);
+        }
+    }
+    for (size_t i = 0; i < k->market_count; i++) {
+        market *m = &k->markets[i];
+        m->match_low = max_i64(m->match_low, m->best_buy_ticks + 1);
+        m->match_high = min_i64(m->match_high, m->best_sell_ticks - 1);
     }
 }
