@@ -83,6 +83,39 @@ static size_t row_at(const int64_t *ts_us, size_t start, size_t limit, int64_t n
     return start;
 }
 
+/* The first row of [start, end) whose price lies outside the window. */
+static size_t touch_in(const flow_kernel *k, const window *w, const flow_batch *batch, size_t start,
+                       size_t end)
+{
+    const flow_bounds bounds = {w->low_ticks, w->high_ticks, INT64_MAX};
+    if (w->low_ticks <= 0 && w->high_ticks == INT64_MAX) return end;
+    if (batch->extremes)
+        return flow_first_touch_blocks(k->cpu, batch->extremes, NULL, batch->price_ticks, start,
+                                       end, &bounds);
+    return start + flow_first_touch(k->cpu, batch->price_ticks + start, end - start, w->low_ticks,
+                                    w->high_ticks);
+}
+
+/* As touch_in, and the sums of the rows before it. Sums know the extremes, so that most pieces are
+ * read once. */
+static size_t sum_until_touch(const flow_kernel *k, market *m, const window *w,
+                              const flow_batch *batch, size_t start, size_t end)
+{
+    flow_totals sums;
+    const int64_t *price = batch->price_ticks + start, *qty = batch->qty_lots + start;
+    const int8_t *side = batch->side + start;
+    size_t at = end;
+    flow_status status = flow_sums(k->cpu, NULL, price, qty, side, at - start, &sums);
+    if (status == FLOW_OK && at > start &&
+        (sums.low_ticks < w->low_ticks || sums.high_ticks > w->high_ticks)) {
+        at = touch_in(k, w, batch, start, end);
+        status = flow_sums(k->cpu, NULL, price, qty, side, at - start, &sums);
+    }
+    if (status != FLOW_OK) return start; /* rows changed behind the check: one by one then */
+    if (at > start) orderflow_add_sums(&m->flow, &sums);
+    return at;
+}
+
 /* Where order flow is off: look for the first print that concerns anything at all. */
 static size_t skip_prints(const flow_kernel *k, market *m, window *w, const flow_batch *batch,
                           size_t start, size_t limit)
@@ -92,21 +125,9 @@ static size_t skip_prints(const flow_kernel *k, market *m, window *w, const flow
         w->low_ticks > w->high_ticks)
         return start;
     const size_t end = row_at(batch->ts_us, start, limit, w->next_us);
-    const flow_bounds bounds = {w->low_ticks, w->high_ticks, INT64_MAX};
-    size_t at = end;
-    if (w->low_ticks > 0 || w->high_ticks < INT64_MAX)
-        at = batch->extremes ? flow_first_touch_blocks(k->cpu, batch->extremes, NULL,
-                                                       batch->price_ticks, start, end, &bounds)
-                             : start + flow_first_touch(k->cpu, batch->price_ticks + start,
-                                                        end - start, w->low_ticks, w->high_ticks);
+    const size_t at = m->flow.config->sums_on ? sum_until_touch(k, m, w, batch, start, end)
+                                              : touch_in(k, w, batch, start, end);
     if (at == start) return at;
-    if (m->flow.config->sums_on) {
-        flow_totals sums;
-        if (flow_sums(k->cpu, NULL, batch->price_ticks + start, batch->qty_lots + start,
-                      batch->side + start, at - start, &sums) != FLOW_OK)
-            return start; /* rows changed behind the check: one by one then */
-        orderflow_add_sums(&m->flow, &sums);
-    }
     m->flow.trade_count += at - start;
     m->flow.last_ticks = batch->price_ticks[at - 1];
     m->flow.last_side = batch->side[at - 1];
