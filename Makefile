@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 NATIVE := $(shell find kernel crates -name '*.[ch]' -o -name '*.rs' -o -name 'Cargo.toml') Cargo.lock
-C_FILES := $(shell find kernel -name '*.[ch]')
+C_FILES := $(shell find kernel benchmarks/native -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-deep lint fmt bench docs clean browser

@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-PARTS = ("startup", "kernel", "replay_speed", "seek", "import_archive", "dashboard")
+PARTS = (
+    "startup",
+    "kernel",
+    "orders",
+    "scan",
+    "decisions",
+    "signals",
+    "replay_speed",
+    "seek",
+    "import_archive",
+    "dashboard",
+)
 
 
 def main() -> None:

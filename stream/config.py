@@ -130,13 +130,19 @@ class EngineConfig:
             raise InputError(f"an engine has at most {SERIES_MAX} series of bars, not {count}")
         if self.bars and not isinstance(self.bars[0], TimeBars):
             raise InputError("the first series of an engine must be time bars")
-        quiet = not self.bubbles and not self.profile_rows_max and self.orderflow == NO_ORDER_FLOW
+        none = replace(NO_ORDER_FLOW, sums=self.orderflow.sums)
+        quiet = not self.bubbles and not self.profile_rows_max and self.orderflow == none
         if not self.bars and not quiet:
             raise InputError("an engine without bars must have all other order flow off too")
 
-    def without_order_flow(self) -> "EngineConfig":
-        """Return the same settings with nothing worked out but orders: the same fills, faster."""
-        return replace(self, bars=(), bubbles=False, profile_rows_max=0, orderflow=NO_ORDER_FLOW)
+    def without_order_flow(self, *, sums: bool = True) -> "EngineConfig":
+        """Return the same settings with nothing worked out but orders: the same fills, faster.
+
+        With `sums` the session's volume, delta, notional, high and low are kept; without, they
+        read 0.
+        """
+        none = replace(NO_ORDER_FLOW, sums=sums)
+        return replace(self, bars=(), bubbles=False, profile_rows_max=0, orderflow=none)
 
 
 def bubble_band_ticks(price_ticks: int) -> int:

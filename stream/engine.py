@@ -114,7 +114,7 @@ class Engine:
             orders=open_in_base(self._kernel.orders().view(ORDER)),
             read_profile=lambda: self._kernel.profile().view(PROFILE_ROW),
         )
-        self._market = Market(
+        self.market = Market(
             instrument, self._kernel, self.ledger, self._bubbles, self._keep_outputs
         )
         self.orders = Orders(
@@ -123,7 +123,7 @@ class Engine:
         self._fills_seen = 0
         if self.strategy is not None:
             try:
-                self.strategy.on_start(self._market)
+                self.strategy.on_start(self.market)
             except (Exception, SystemExit) as error:
                 raise _failed(self.strategy, "at its start", error) from error
 
@@ -254,12 +254,12 @@ class Engine:
             closed_count = 0
             new_fills = self.ledger.fills.since(self._fills_seen)
             self._fills_seen = self.ledger.fills.head
-        self._market.refresh(new_fills, self._bubbles_told)
+        self.market.refresh(new_fills, self._bubbles_told)
         self._bubbles_told = self._bubbles.head + closed_count
         try:
-            self.strategy.on_decision(self._market, self.orders)
+            self.strategy.on_decision(self.market, self.orders)
         except (Exception, SystemExit) as error:
-            when = f"at stream time {_time_text(self._market.now_us)}"
+            when = f"at stream time {_time_text(self.market.now_us)}"
             raise _failed(self.strategy, when, error) from error
 
     def _keep_command(self, ts_us: int, order_id: int, request: Records) -> None:

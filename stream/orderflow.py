@@ -184,6 +184,7 @@ class OrderFlow:
         recent_trades_count: trades of the trade imbalance, to 65536; 0: none.
         recent_time: the moving piece of time of intensity and imbalance; None: none.
         sweeps, absorption, exhaustion: which marks are made; None: none.
+        sums: where there are no bars, keep the sums of the session; bars bring them anyway.
     """
 
     footprints: Footprints = field(default_factory=Footprints)
@@ -197,6 +198,7 @@ class OrderFlow:
     sweeps: Sweeps | None = None
     absorption: Absorption | None = None
     exhaustion: Exhaustion | None = None
+    sums: bool = True
 
 
 NO_ORDER_FLOW = OrderFlow(large_bubbles=None, vwap=False, recent_time=None)
@@ -223,6 +225,7 @@ def make_orderflow(
     record = np.zeros(1, ORDERFLOW_CONFIG)
     settings = {
         "series_count": len(bars),
+        "sums_on": flow.sums and not bars,
         "footprint_rows_max": flow.footprints.rows_max,
         "value_area_ppm": flow.value_area_ppm,
         "imbalance_ppm": flow.footprints.imbalance_ppm,

@@ -7,7 +7,7 @@ session's latency. Its attributes are its state: the engine copies them when it 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,18 @@ NO_FILLS.flags.writeable = False
 __all__ = ["Market", "Orders", "Request", "Strategy"]
 
 
+class Glance(NamedTuple):
+    """What is asked most of a snapshot, in its units."""
+
+    stream_us: int
+    last_ticks: int
+    bid_ticks: int
+    ask_ticks: int
+    buy_lots: int
+    sell_lots: int
+    position_lots: int
+
+
 class Market:
     """What a strategy may see at a decision point; everything lies at or before `now_us`.
 
@@ -58,13 +70,14 @@ class Market:
         self._sync = sync
         """Brings ledger and bubbles up to the present input."""
         self._snapshot: np.void | None = None
+        self._numbers: Glance | None = None
         self._bubbles_from = 0
         self.new_fills: Records = NO_FILLS
         """Own fills since the last decision, records of `records.FILL`."""
 
     def refresh(self, new_fills: Records, bubbles_from: int) -> None:
         """Move on to the next decision point; the engine calls this."""
-        self._snapshot = None
+        self._snapshot = self._numbers = None
         self._bubbles_from = bubbles_from
         self.new_fills = new_fills
 
@@ -83,6 +96,11 @@ class Market:
         if self._snapshot is None:
             self._snapshot = self._kernel.snapshot().view(SNAPSHOT)[0]
         return self._snapshot
+
+    def _glance(self) -> "Glance":
+        if self._numbers is None:
+            self._numbers = Glance._make(self._kernel.glance())
+        return self._numbers
 
     @property
     def bars(self) -> NDArray[np.void]:
@@ -139,32 +157,33 @@ class Market:
     @property
     def now_us(self) -> int:
         """Stream time."""
-        return int(self.snapshot["stream_us"])
+        return self._glance().stream_us
 
     @property
     def last_ticks(self) -> int:
         """Price of the last trade."""
-        return int(self.snapshot["last_ticks"])
+        return self._glance().last_ticks
 
     @property
     def bid_ticks(self) -> int:
         """Best bid, estimated from the prints; 0 before the first."""
-        return int(self.snapshot["bid_ticks"])
+        return self._glance().bid_ticks
 
     @property
     def ask_ticks(self) -> int:
         """Best ask, estimated from the prints; 0 before the first."""
-        return int(self.snapshot["ask_ticks"])
+        return self._glance().ask_ticks
 
     @property
     def delta_lots(self) -> int:
         """Volume bought minus volume sold by aggressors since the session began."""
-        return int(self.snapshot["buy_lots"]) - int(self.snapshot["sell_lots"])
+        glance = self._glance()
+        return glance.buy_lots - glance.sell_lots
 
     @property
     def position_lots(self) -> int:
         """Own position; negative when short."""
-        return int(self.snapshot["position_lots"])
+        return self._glance().position_lots
 
     @property
     def equity(self) -> float:

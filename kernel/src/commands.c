@@ -1,28 +1,6 @@
 /* What strategies and people ask for: place, cancel, amend. Refused whole or done whole. */
 #include "internal.h"
-
-#define LEG_SUBMIT 0
-#define LEG_CANCEL 1
-#define LEG_AMEND 2
-
-#define GOLDEN 0x9E3779B97F4A7C15u
-
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 30;
-    x *= 0xBF58476D1CE4E5B9u;
-    x ^= x >> 27;
-    x *= 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-}
-
-/* Drawn by what it is for, not by when: no draw shifts another. */
-int64_t latency_drawn(const flow_kernel *k, uint64_t order_id, uint64_t leg)
-{
-    const uint64_t drawn =
-        mix((mix((mix(k->config.seed + GOLDEN) ^ order_id) + GOLDEN) ^ leg) + GOLDEN);
-    return k->config.latency_us[drawn >> 58];
-}
+#include "latency.h"
 
 static flow_status check_kind(const flow_request *r)
 {
@@ -160,7 +138,7 @@ static flow_status stage_order(flow_kernel *k, staging *all, int64_t ts_us,
         .order_id = id,
         .placed_input = k->core.input,
         .live_input = k->core.input,
-        .active_us = ts_us + latency_drawn(k, id, LEG_SUBMIT),
+        .active_us = ts_us + latency_of(&k->config, id, LEG_SUBMIT),
         .cancel_us = NEVER_US,
         .amend_us = NEVER_US,
         .request = r,
@@ -237,7 +215,7 @@ flow_status flow_place(flow_kernel *k, int64_t ts_us, const flow_request *reques
 
 static void ask_to_cancel(flow_kernel *k, int64_t ts_us, flow_order *o)
 {
-    const int64_t latency = latency_drawn(k, o->order_id, LEG_CANCEL);
+    const int64_t latency = latency_of(&k->config, o->order_id, LEG_CANCEL);
     o->cancel_us = min_i64(o->cancel_us, max_i64(o->active_us, ts_us + latency));
     orders_tell(k, o, FLOW_ALL_LANES, ts_us, FLOW_ORDER_CANCEL_ASKED, FLOW_NO_REASON, latency,
                 NULL);
@@ -302,7 +280,7 @@ flow_status flow_amend(flow_kernel *k, int64_t ts_us, uint64_t order_id, int64_t
     const market *m = market_of(k, o);
     RETURN_IF(!money_has_room(k, m, money_lots_wanted(k, m) + qty_lots), FLOW_OVERFLOW);
     RETURN_IF(!events_have_room(k, 1), FLOW_NOT_DRAINED);
-    const int64_t latency = latency_drawn(k, order_id, LEG_AMEND);
+    const int64_t latency = latency_of(&k->config, order_id, LEG_AMEND);
     o->amend_us = max_i64(o->active_us, ts_us + latency);
     o->amend_qty_lots = qty_lots;
     o->amend_price_ticks = price_ticks;

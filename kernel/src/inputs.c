@@ -172,6 +172,22 @@ static size_t end_of_market(const flow_batch *batch, size_t start, size_t limit)
     return end;
 }
 
+/* Whether the rows from start on keep all volumes within 64 bits; those before may be in them. */
+static bool volume_fits(const flow_kernel *k, const flow_batch *batch, size_t start)
+{
+    bool fits = true;
+    for (size_t i = 0; i < k->market_count; i++)
+        fits &= orderflow_has_volume_left(&k->markets[i].flow, batch->total_lots);
+    if (fits) return true;
+    i128 rest = 0;
+    for (size_t row = start; row < batch->count; row++)
+        rest += batch->qty_lots[row];
+    if (rest < 0 || rest > batch->total_lots) return false;
+    for (size_t i = 0; i < k->market_count; i++)
+        if (!orderflow_has_volume_left(&k->markets[i].flow, (int64_t)rest)) return false;
+    return true;
+}
+
 flow_status flow_run(flow_kernel *k, const flow_batch *batch, size_t start, size_t *consumed_out,
                      flow_stop *stop_out)
 {
@@ -182,9 +198,7 @@ flow_status flow_run(flow_kernel *k, const flow_batch *batch, size_t start, size
     const flow_status open = check_open(k);
     RETURN_IF(open != FLOW_OK, open);
     RETURN_IF(batch->market_last >= (int64_t)k->market_count, FLOW_BAD_MARKET);
-    for (size_t i = 0; i < k->market_count; i++)
-        RETURN_IF(!orderflow_has_volume_left(&k->markets[i].flow, batch->total_lots),
-                  FLOW_OVERFLOW);
+    RETURN_IF(!volume_fits(k, batch, start), FLOW_OVERFLOW);
 
     core *c = &k->core;
     const uint64_t every = (uint64_t)k->config.decide_trades_count;

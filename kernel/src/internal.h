@@ -197,9 +197,6 @@ void triggers_plan(market *m, const flow_order *order);
 bool matching_concerns(const flow_kernel *k, const market *m, const print *trade);
 bool matching_settle(flow_kernel *k, uint32_t market_index, const print *trade);
 
-/* commands.c */
-int64_t latency_drawn(const flow_kernel *k, uint64_t order_id, uint64_t leg);
-
 /* inputs.c */
 bool outboxes_have_room(const flow_kernel *k);
 

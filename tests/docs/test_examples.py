@@ -42,10 +42,17 @@ def test_readme_python_runs() -> None:
 
 
 def test_strategy_guide_runs() -> None:
-    (source,) = blocks(ROOT / "docs/STRATEGIES.md", "python")
-    fill_count, net_pnl = run_python(source).split()
+    strategy, ticks = blocks(ROOT / "docs/STRATEGIES.md", "python")
+    fill_count, net_pnl = run_python(strategy).split()
     assert int(fill_count) > 0
     assert float(net_pnl)
+    assert run_python(ticks).startswith("9999")
+
+
+def test_signals_guide_runs() -> None:
+    (source,) = blocks(ROOT / "docs/SIGNALS.md", "python")
+    net_pnl, best = run_python(source).split()
+    assert float(net_pnl) < float(best)
 
 
 def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,14 +137,14 @@ class Settlement:
         for lane in lanes:
             for child in [self.known[child_id] for child_id in parent.children]:
                 numbers, given = child.lanes[lane], parent.lanes[lane].filled
-                if numbers.done or numbers.remaining:
+                if numbers.done:
                     continue
                 with self.no_print():
-                    if numbers.filled:
+                    if numbers.filled and not numbers.remaining:
                         self.end_lane(child, lane, ts, Change.FILLED)
                     elif not given:
                         self.end_lane(child, lane, ts, Change.CANCELED, Reason.BY_PARENT)
-                    elif not child.closes:
+                    elif not numbers.remaining and not child.closes:
                         self.end_lane(child, lane, ts, Change.CANCELED, Reason.BY_SIBLING)
 
     def end_sibling(self, order: Order, ts: int) -> None:

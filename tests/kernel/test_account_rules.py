@@ -216,6 +216,16 @@ def test_spot_fills_take_what_can_be_paid_and_then_end(desk: MakeDesk) -> None:
     assert d.account()["cash"] == 101
 
 
+def test_spot_fills_count_the_fee_of_their_own_role(desk: MakeDesk) -> None:
+    """A maker pays 10 % here and a taker nothing: nine lots at 100 and their fee cost 990."""
+    d = desk(spot(1000, fee_tiers=fee(0, 100_000)))
+    d.print(1000, 101, 50, BUY)
+    order = d.limit(BUY, 10, 100)
+    d.print(1001, 99, 50, SELL)
+    assert d.fills(order) == [Fill(100, 9, MAKER)]
+    assert d.account()["cash"] == 10
+
+
 def test_spot_sells_at_most_what_each_lane_holds(desk: MakeDesk) -> None:
     """Of a print of 10 the pessimistic lane bought 2; it cannot sell the 5 that the others do."""
     d = desk(Config(account_kind=AccountKind.SPOT, initial_cash_atoms=10**6))
@@ -304,6 +314,16 @@ def test_liquidation_loses_exactly_the_margin(
     assert (number, market, closing, role, lane) == (4, 0, -side, 2, BASE)
     assert d.last(order) == "CANCELED:BY_LIQUIDATION"
     assert d.side.out["equity"][-1][:2] == (4, 1003)
+
+
+def test_liquidation_comes_when_the_maintenance_margin_is_reached(desk: MakeDesk) -> None:
+    """10 % of 50 x 100 is 500, just the margin; at 101 it is 505 against 550."""
+    d = desk(isolated(maintenance_ppm=100_000))
+    long_fifty(d)
+    d.side.mark(0, 1002, 101)
+    assert d.position() == 50
+    d.side.mark(0, 1003, 100)
+    assert d.position() == 0
 
 
 def test_without_a_mark_price_there_is_no_liquidation(desk: MakeDesk) -> None:

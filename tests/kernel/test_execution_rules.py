@@ -123,8 +123,10 @@ def test_the_touch_is_the_last_print_of_each_side(desk: MakeDesk) -> None:
     assert d.touch() == (99, 100)  # no seller yet: one tick away
     d.print(1010, 97, 1, SELL)
     assert d.touch() == (97, 100)
-    d.print(1061, 97, 1, SELL)
-    assert d.touch() == (97, 98)  # the buyer's print is 61 us old
+    d.print(1050, 97, 1, SELL)
+    assert d.touch() == (97, 100)  # the buyer's print is 50 us old, and no older
+    d.print(1051, 97, 1, SELL)
+    assert d.touch() == (97, 98)
     d.print(1062, 103, 1, BUY)
     assert d.touch() == (97, 103)
     d.print(1063, 104, 1, SELL)

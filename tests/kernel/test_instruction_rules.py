@@ -345,6 +345,24 @@ def test_a_trigger_of_a_ghost_ends_its_sibling_only_where_it_is_open_itself(
     assert d.last(stop, PESSIMISTIC) == "TAKING"
 
 
+def test_a_parent_without_a_fill_in_a_lane_ends_a_sized_child_there_too(desk: MakeDesk) -> None:
+    """A position of 3, 3 and 2 is held; the entry's only print is of the other side, so the
+    pessimistic lane gets nothing of it, and its close-position child goes with it.
+    """
+    d = desk(Config())
+    d.print(1000, 100, 10, BUY)
+    d.market(BUY, 3, time_in_force=Tif.IOC)
+    d.print(1001, 100, 10, BUY)
+    d.side.clock(1002)
+    entry = Request(kind=Kind.MARKET, qty_lots=8, time_in_force=Tif.IOC)
+    close = Request(kind=Kind.MARKET, side=SELL, flags=Flag.CLOSE_POSITION, parent_id=GROUP)
+    _, child = d.place(entry, close)
+    d.print(1003, 100, 3, SELL)
+    d.side.clock(1004)
+    assert d.last(child, PESSIMISTIC) == "CANCELED:BY_PARENT"
+    assert d.last(child) == "TAKING"
+
+
 def test_the_trigger_of_a_child_is_not_tested_at_its_release(desk: MakeDesk) -> None:
     d = desk()
     d.print(1000, 100, 5, BUY)

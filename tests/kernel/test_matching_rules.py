@@ -179,22 +179,26 @@ def test_at_the_level_that_trades_the_queue_is_what_is_left_of_it(desk: MakeDesk
 
 
 def test_nobody_overtakes_an_own_order_at_the_same_price(desk: MakeDesk) -> None:
-    """The first waits behind 6; later 4 traded there and the estimate alone would be 2."""
+    """The first waits behind 63; then levels of 3 fill the window, but the second is behind it."""
+    d = desk(queue_config(16))
+    bottom = d.break_levels(1000, SELL, 60)
+    first = d.limit(BUY, 5, bottom - 50)
+    d.break_levels(1001, SELL, 3)
+    second, elsewhere = d.limit(BUY, 5, bottom - 50), d.limit(BUY, 5, bottom - 51)
+    d.side.clock(1002)
+    assert (d.queue(first), d.queue(second), d.queue(elsewhere)) == (63, 63, 3)
+
+
+def test_the_queue_of_a_new_order_knows_what_has_traded_since(desk: MakeDesk) -> None:
+    """The first waits behind 6; later 4 traded there: 2 are left for it and for the second."""
     d = desk(queue_config())
     bottom = d.break_levels(1000, SELL, 6)
     d.print(1001, bottom + 9, 1, BUY)
     first = d.limit(BUY, 5, bottom - 3)
     d.print(1002, bottom - 3, 4, SELL)
-    d.print(1003, bottom + 9, 1, BUY)
     second = d.limit(BUY, 5, bottom - 3)
     d.side.clock(1004)
-    assert d.queue(first) == 6
-    assert d.queue(second) == 2
-    third = d.limit(BUY, 5, bottom - 3)
-    d.print(1005, bottom - 9, 1, SELL)  # through: clears the queue of the first two
-    assert d.filled(first)[BASE] == 1
-    d.side.clock(1006)
-    assert d.queue(third) == 2
+    assert (d.queue(first), d.queue(second)) == (6, 2)
 
 
 def test_prints_at_the_price_take_the_queue_first(desk: MakeDesk) -> None:

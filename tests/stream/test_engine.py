@@ -132,7 +132,10 @@ def test_without_order_flow_orders_fare_the_same(
     for name in ("fills", "other_fills", "order_events", "equity", "commands"):
         told, expected = getattr(bare.ledger, name).all(), getattr(full.ledger, name).all()
         assert told.tobytes() == expected.tobytes(), name
-    for name in ("input", "trade_count", "stream_us", "last_ticks", "last_side", "equity_atoms"):
+    for name in (
+        *("input", "trade_count", "stream_us", "last_ticks", "last_side", "equity_atoms"),
+        *("buy_lots", "sell_lots", "high_ticks", "low_ticks", "notional_ticklots"),
+    ):
         assert bare.snapshot[name] == full.snapshot[name], name
     assert len(bare.ledger.bars.all()) == 0
 

@@ -140,7 +140,7 @@ def test_ledger_holds_every_series(whole: Engine) -> None:
 
 
 def test_session_agrees_with_numpy(whole: Engine) -> None:
-    market = whole._market
+    market = whole.market
     session = market.session
     price, qty = COLUMNS.price_ticks.astype(object), COLUMNS.qty_lots.astype(object)
     assert int(session["vwap"]["lots"]) == LOTS
@@ -167,8 +167,8 @@ def test_a_series_more_is_told_by_the_digest() -> None:
 
 
 def test_impossible_settings_are_refused_in_one_line() -> None:
-    with pytest.raises(InputError, match="1 to 8 series"):
-        EngineConfig(bars=())
+    with pytest.raises(InputError, match="at most 8 series"):
+        EngineConfig(bars=(TimeBars(1_000_000),) * 9)
     with pytest.raises(InputError, match="must be time bars"):
         EngineConfig(bars=(TickBars(5),))
     with pytest.raises(KernelError, match="out of its range"):

@@ -8,6 +8,8 @@ mod batch;
 mod error;
 mod kernel;
 pub mod scan;
+pub mod signals;
+pub mod sweep;
 
 pub use batch::{BadRow, Batch, Found};
 pub use error::{Error, Result, status_names};

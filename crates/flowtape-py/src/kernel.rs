@@ -21,7 +21,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    fn lock(&self) -> MutexGuard<'_, flowtape_kernel::Kernel> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, flowtape_kernel::Kernel> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,6 +184,21 @@ impl Kernel {
         Ok(PyArray1::from_slice(py, Record::bytes_of(&[snapshot])))
     }
 
+    /// Stream time, last price, bid, ask, bought and sold lots, own position: what is asked most.
+    #[pyo3(signature = (market=0))]
+    fn glance(&self, market: u32) -> PyResult<(i64, i64, i64, i64, i64, i64, i64)> {
+        let snap = self.lock().snapshot(market).map_err(raise)?;
+        Ok((
+            snap.stream_us,
+            snap.last_ticks,
+            snap.bid_ticks,
+            snap.ask_ticks,
+            snap.buy_lots,
+            snap.sell_lots,
+            snap.position_lots,
+        ))
+    }
+
     #[pyo3(signature = (lane=1))]
     fn account<'py>(&self, py: Python<'py>, lane: i64) -> PyResult<Bytes<'py>> {
         let account = self.lock().account(lane).map_err(raise)?;
@@ -248,7 +263,10 @@ impl Kernel {
     }
 }
 
-fn records_of<T: Record>(bytes: &PyReadonlyArray1<'_, u8>, name: &str) -> PyResult<Vec<T>> {
+pub(crate) fn records_of<T: Record>(
+    bytes: &PyReadonlyArray1<'_, u8>,
+    name: &str,
+) -> PyResult<Vec<T>> {
     T::of_bytes(bytes.as_slice()?)
         .ok_or_else(|| PyValueError::new_err(format!("the bytes are no records of {name}")))
 }

@@ -6,6 +6,7 @@ mod batch;
 mod kernel;
 mod layout;
 mod scan;
+mod signals;
 
 use pyo3::prelude::*;
 
@@ -22,6 +23,8 @@ mod _kernel {
     use super::layout::record_layouts;
     #[pymodule_export]
     use super::scan::{block_extremes, first_touch, session_sums};
+    #[pymodule_export]
+    use super::signals::{Decisions, OrderRun, Sweep, TargetRun};
 
     use super::{PyModule, PyResult};
     use pyo3::prelude::*;

@@ -7,10 +7,12 @@ use core::ffi::{c_char, c_int};
 mod execution;
 mod orderflow;
 mod scan;
+mod sweep;
 
 pub use execution::*;
 pub use orderflow::*;
 pub use scan::*;
+pub use sweep::*;
 
 pub const FLOW_ABI_VERSION: u32 = 2;
 pub const FLOW_SEMANTICS_VERSION: u32 = 2;

@@ -25,6 +25,7 @@ pub struct FlowSeriesConfig {
 pub struct FlowOrderflowConfig {
     pub series_count: i64,
     pub series: [FlowSeriesConfig; FLOW_SERIES_MAX],
+    pub sums_on: i64,
     pub footprint_rows_max: i64,
     pub value_area_ppm: i64,
     pub imbalance_ppm: i64,
