@@ -17,7 +17,7 @@ from flowtape.stream.history import OrderHistory
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger, LedgerMark
 from flowtape.stream.orders import open_in_base
-from flowtape.stream.ports import Clock, Event, Gap
+from flowtape.stream.ports import Clock, Event, Funding, Gap, Mark
 from flowtape.stream.records import (
     ACCOUNT,
     BAR,
@@ -159,12 +159,8 @@ class Engine:
 
     def apply_event(self, event: Event) -> None:
         """Apply whatever a live source yields."""
-        if isinstance(event, Clock):
-            # A late statement says nothing new.
-            if event.ts_us >= int(self.snapshot["stream_us"]):
-                decides = self._kernel.clock(event.ts_us)
-                if decides:
-                    self._decide()
+        if isinstance(event, Clock | Mark | Funding):
+            self._apply_statement(event)
         elif isinstance(event, Gap):
             self._kernel.gap()
             missing = event.to_id - event.from_id + 1
@@ -174,6 +170,18 @@ class Engine:
             self.apply(event)
             return
         self._collect(None, 0)
+
+    def _apply_statement(self, event: Clock | Mark | Funding) -> None:
+        # A late clock says nothing new; a late mark or rate holds from now on.
+        now_us = int(self.snapshot["stream_us"])
+        if isinstance(event, Clock):
+            decides = event.ts_us >= now_us and self._kernel.clock(event.ts_us)
+        elif isinstance(event, Mark):
+            decides = self._kernel.mark(0, max(event.ts_us, now_us), event.mark_ticks)
+        else:
+            decides = self._kernel.funding(0, max(event.ts_us, now_us), event.rate_ppb)
+        if decides:
+            self._decide()
 
     def end(self) -> None:
         """End the stream: the open bar and bubble close."""

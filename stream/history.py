@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 
+from flowtape.stream.config import atoms_per_ticklot, money_decimals
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.errors import InputError
 from flowtape.stream.execution import (
@@ -20,7 +22,7 @@ from flowtape.stream.execution import (
 )
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
-from flowtape.stream.records import Records
+from flowtape.stream.records import Records, i128
 
 NEVER = 2**63 - 1
 
@@ -95,6 +97,21 @@ class Step:
     detail: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an order in one lane.
+
+    Attributes:
+        filled_lots: filled in all.
+        notional_ticklots: sum of price times quantity of its fills.
+        fees_atoms: paid for them; negative for rebates.
+    """
+
+    filled_lots: int
+    notional_ticklots: int
+    fees_atoms: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OrderHistory:
     """An order as it was asked for (a record of `records.COMMAND`) and its steps in order."""
@@ -102,6 +119,8 @@ class OrderHistory:
     instrument: Instrument
     command: np.void
     steps: tuple[Step, ...]
+    fills: Records
+    """Its fills in all lanes, records of `records.FILL`."""
 
     @classmethod
     def of(cls, instrument: Instrument, ledger: Ledger, order_id: int) -> "OrderHistory":
@@ -113,17 +132,34 @@ class OrderHistory:
             known = f"orders 1 to {count} were placed" if count else "no order was placed"
             raise InputError(f"there is no order {order_id}: {known}")
         events = ledger.order_events.all()
-        every = (ledger.fills.all(), ledger.other_fills.all())
+        every = np.concatenate([ledger.fills.all(), ledger.other_fills.all()])
+        fills = every[every["order_id"] == order_id]
         steps = [
             *(_of_event(e) for e in events[events["order_id"] == order_id]),
-            *(_of_fill(f) for fills in every for f in fills[fills["order_id"] == order_id]),
+            *(_of_fill(fill) for fill in fills),
         ]
         steps.sort(key=lambda s: (s.input, s.lane is not None, s.lane or 0, _place(s)))
-        return cls(instrument, found[0], tuple(steps))
+        return cls(instrument, found[0], tuple(steps), fills)
 
     def history(self) -> tuple[Step, ...]:
         """Return the steps in order."""
         return self.steps
+
+    def outcome(self, lane: Lane = Lane.BASE) -> Outcome:
+        """Return what became of the order in a lane."""
+        own = self.fills[self.fills["lane"] == lane]
+        return Outcome(
+            filled_lots=int(own["qty_lots"].sum()),
+            notional_ticklots=sum(int(f["price_ticks"]) * int(f["qty_lots"]) for f in own),
+            fees_atoms=sum(i128(f["fee_atoms"]) for f in own),
+        )
+
+    def pnl_atoms(self, mark_ticks: int, lane: Lane = Lane.BASE) -> int:
+        """Return what its fills have gained in a lane at a price, fees paid."""
+        one = self.outcome(lane)
+        gain = mark_ticks * one.filled_lots - one.notional_ticklots
+        side = int(self.command["request"]["side"])
+        return side * gain * atoms_per_ticklot(self.instrument) - one.fees_atoms
 
     def lines(self, lane: Lane | None = None) -> Iterator[str]:
         """Yield the history in words, of one lane or of all."""
@@ -132,6 +168,16 @@ class OrderHistory:
             if lane is None or step.lane in (None, lane):
                 where = "all lanes" if step.lane is None else step.lane.name.lower()
                 yield f"{_clock(step.ts_us)}  #{step.input:<10,} {where:<12} {self._said(step)}"
+        for one in Lane if lane is None else (lane,):
+            if self.outcome(one).filled_lots:
+                yield f"{one.name.lower():<12} {self._outcome(one)}"
+
+    def _outcome(self, lane: Lane) -> str:
+        one = self.outcome(lane)
+        average = one.notional_ticklots / one.filled_lots / 10.0**self.instrument.price_decimals
+        decimals = money_decimals(self.instrument)
+        fees = f"{Decimal(one.fees_atoms).scaleb(-decimals):f}"
+        return f"filled {self._qty(one.filled_lots)} at {average:,.4f} on average, fees {fees}"
 
     def _asked(self) -> str:
         request = self.command["request"]
@@ -230,10 +276,3 @@ def _of_fill(fill: np.void) -> Step:
 def _clock(ts_us: int) -> str:
     seconds, micros = divmod(ts_us, 1_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{micros:06d}"
-
-
-def band_of(ledger: Ledger, order_id: int) -> dict[Lane, Records]:
-    """Return an order's fills by lane."""
-    every = np.concatenate([ledger.fills.all(), ledger.other_fills.all()])
-    own = every[every["order_id"] == order_id]
-    return {lane: own[own["lane"] == lane] for lane in Lane}

@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
-from flowtape.stream.ports import Clock, Gap, Source, StepUnit, TradeSink, TransportState
+from flowtape.stream.ports import (
+    Clock,
+    Funding,
+    Gap,
+    Mark,
+    Source,
+    StepUnit,
+    TradeSink,
+    TransportState,
+)
 
 
 class LiveSession:
@@ -47,7 +56,7 @@ class LiveSession:
                 if isinstance(event, Gap):
                     self.gap_count += 1
                     continue
-                if isinstance(event, Clock):
+                if isinstance(event, Clock | Mark | Funding):
                     event_us = event.ts_us
                 else:
                     self.trade_count += len(event)

@@ -29,7 +29,23 @@ class Gap:
     reason: str
 
 
-Event = Trades | Clock | Gap
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Statement of a venue's mark price at a stream time."""
+
+    ts_us: int
+    mark_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """Statement that longs pay shorts `rate_ppb` billionths of their position's value."""
+
+    ts_us: int
+    rate_ppb: int
+
+
+Event = Trades | Clock | Gap | Mark | Funding
 
 
 class Source(Protocol):

@@ -11,8 +11,10 @@ from flowtape.replay.parts import BlockExtremes
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine, StrategyError
 from flowtape.stream.errors import InputError, KernelError
+from flowtape.stream.execution import AccountKind, Role
 from flowtape.stream.orderflow import TickBars
-from flowtape.stream.ports import Clock, Gap
+from flowtape.stream.ports import Clock, Funding, Gap, Mark
+from flowtape.stream.records import i128
 from flowtape.stream.trades import Trades
 from flowtape.stream.view import Cursor
 from tests.stream.strategies import Broken, Flipper
@@ -145,3 +147,24 @@ def test_order_flow_is_off_as_a_whole_or_not_at_all() -> None:
         EngineConfig(bars=())
     with pytest.raises(InputError, match="must be time bars"):
         EngineConfig(bars=(TickBars(5),))
+
+
+def test_marks_and_funding_reach_the_account() -> None:
+    config = EngineConfig(
+        account=AccountKind.ISOLATED, leverage=10, taker_fee_ppb=0, latency_us=0, bars=CONFIG.bars
+    )
+    engine = Engine(INSTRUMENT, config)
+    engine.apply(COLUMNS.slice(0, 10))
+    engine.orders.buy(1_000)
+    engine.apply(COLUMNS.slice(10, 200))
+    assert engine.snapshot["position_lots"] == 1_000
+    now_us = int(engine.snapshot["stream_us"])
+    engine.apply_event(Mark(now_us, 100_000))
+    engine.apply_event(Funding(now_us, 100_000))
+    paid = i128(engine.account()["funding_atoms"])
+    assert paid == 100_000 * 1_000 * 10 ** (8 - 7) // 10_000
+    engine.apply_event(Mark(now_us, 50_000))
+    assert engine.snapshot["position_lots"] == 0
+    (liquidation,) = engine.ledger.fills.all()[-1:]
+    assert liquidation["role"] == Role.LIQUIDATED
+    assert i128(engine.account()["equity_atoms"]) > 0
