@@ -192,6 +192,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     for key in ("strategy", "fill_count", "round_trips", "net_pnl", "fees", "final_equity"):
         value = metrics[key]
         text = f"{value:,}" if isinstance(value, int) else value
+        if key == "net_pnl":
+            low, high = sorted(
+                (metrics["net_pnl_optimistic"], metrics["net_pnl_pessimistic"]), key=float
+            )
+            text = f"{text}  ({low} to {high} by optimistic and pessimistic fills)"
         typer.echo(f"{key.replace('_count', 's').replace('_', ' '):<14}{text}")
     for key in ("total_return", "max_drawdown", "win_rate"):
         value = metrics[key]

@@ -187,10 +187,10 @@ def backtest(
         typer.echo(metrics)
         return
     common.print_metrics(json.loads(metrics))
-    for order_id in order or ():
-        typer.echo("\n".join(engine.order(order_id).lines()))
     typer.echo(f"digest {result.digest}")
     typer.echo(f"written to {folder}: report.html, metrics.json, equity.csv, fills.csv")
+    for order_id in order or ():
+        typer.echo("\n".join(engine.order(order_id).lines()))
 
 
 def _engine(

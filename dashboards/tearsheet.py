@@ -28,8 +28,8 @@ POINTS_MAX = 4_000
 
 _ROWS = (
     ("net_pnl", "Net P&L"),
-    ("net_pnl_optimistic", "... optimistic fills"),
-    ("net_pnl_pessimistic", "... pessimistic fills"),
+    ("net_pnl_optimistic", "P&L optimistic"),
+    ("net_pnl_pessimistic", "P&L pessimistic"),
     ("total_return", "Return"),
     ("max_drawdown", "Max drawdown"),
     ("sharpe", "Sharpe (annualised)"),
