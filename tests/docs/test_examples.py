@@ -55,6 +55,14 @@ def test_signals_guide_runs() -> None:
     assert float(net_pnl) < float(best)
 
 
+def test_order_flow_guide_runs() -> None:
+    (source,) = blocks(ROOT / "docs/ORDERFLOW.md", "python")
+    bars, _, rows, _, _, marks, _ = run_python(source).replace(",", "").split()
+    assert int(bars) > 100
+    assert int(rows) > int(bars)
+    assert int(marks) > 0
+
+
 def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWTAPE_HOME", str(tmp_path / "home"))
     write_spot_archive(tmp_path / "BTCUSDT-aggTrades-2026-01-01.zip", rows=20_000)
