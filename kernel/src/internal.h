@@ -154,7 +154,7 @@ bool account_books_balance(const flow_kernel *k);
 i128 limits_cash_wanted(const flow_kernel *k, int lane);
 flow_reason limits_at_arrival(flow_kernel *k, const flow_order *order);
 int64_t limits_at_fill(flow_kernel *k, const flow_order *order, int lane, int64_t price_ticks,
-                       int64_t qty_lots, flow_reason *reason_out);
+                       int64_t qty_lots, flow_role role, flow_reason *reason_out);
 
 /* margin.c */
 bool margin_liquidate(flow_kernel *k, uint32_t market_index);

@@ -23,10 +23,11 @@ static int64_t price_of_need(const flow_kernel *k, const flow_order *o)
     return prices_touch(k, &k->markets[o->request.market], o->request.side);
 }
 
-static i128 notional_and_fee(const flow_kernel *k, const market *m, int64_t price, int64_t lots)
+static i128 notional_and_fee(const flow_kernel *k, const market *m, int64_t price, int64_t lots,
+                             flow_role role)
 {
     const i128 notional = money_notional(m, price, lots);
-    const int64_t rate = max_i64(money_fee_rate(k, FLOW_TAKER), 0);
+    const int64_t rate = max_i64(money_fee_rate(k, role), 0);
     return notional + money_fee(k, notional, rate);
 }
 
@@ -35,7 +36,8 @@ static i128 need_of(const flow_kernel *k, const flow_order *o, int lane)
 {
     const int64_t lots = o->lanes[lane].remaining_lots;
     if (o->request.side < 0) return lots;
-    return notional_and_fee(k, &k->markets[o->request.market], price_of_need(k, o), lots);
+    return notional_and_fee(k, &k->markets[o->request.market], price_of_need(k, o), lots,
+                            FLOW_TAKER);
 }
 
 /* Whose needs are added up: orders at the venue of one side, and for sells of one instrument. */
@@ -92,7 +94,7 @@ static bool margin_can_carry(flow_kernel *k, const flow_order *o)
     if (enlarging <= 0 || reduces_only(o)) return true;
     const int64_t price = price_of_need(k, o);
     const i128 notional = money_notional(m, price, enlarging);
-    const i128 fee = notional_and_fee(k, m, price, enlarging) - notional;
+    const i128 fee = notional_and_fee(k, m, price, enlarging, FLOW_TAKER) - notional;
     return money_share_up(notional, 1, m->config.leverage) + fee <= account_free(k, FLOW_BASE);
 }
 
@@ -109,13 +111,13 @@ flow_reason limits_at_arrival(flow_kernel *k, const flow_order *o)
 
 /* The most lots, up to qty_lots, that a lane's cash pays for. */
 static int64_t affordable(const flow_kernel *k, const market *m, int lane, int64_t price,
-                          int64_t qty_lots)
+                          int64_t qty_lots, flow_role role)
 {
     const i128 cash = k->core.accounts[lane].cash_atoms;
     int64_t low = 0, high = qty_lots;
     while (low < high) {
         const int64_t middle = low + (high - low + 1) / 2;
-        if (notional_and_fee(k, m, price, middle) <= cash)
+        if (notional_and_fee(k, m, price, middle, role) <= cash)
             low = middle;
         else
             high = middle - 1;
@@ -125,7 +127,7 @@ static int64_t affordable(const flow_kernel *k, const market *m, int lane, int64
 
 /* How much of qty_lots a lane's account lets an order fill, and why not all. */
 int64_t limits_at_fill(flow_kernel *k, const flow_order *o, int lane, int64_t price_ticks,
-                       int64_t qty_lots, flow_reason *reason_out)
+                       int64_t qty_lots, flow_role role, flow_reason *reason_out)
 {
     const market *m = &k->markets[o->request.market];
     if (reduces_only(o)) {
@@ -135,7 +137,7 @@ int64_t limits_at_fill(flow_kernel *k, const flow_order *o, int lane, int64_t pr
     }
     if (k->config.account_kind == FLOW_ACCOUNT_SPOT) {
         *reason_out = FLOW_INSUFFICIENT_BALANCE;
-        qty_lots = o->request.side > 0 ? affordable(k, m, lane, price_ticks, qty_lots)
+        qty_lots = o->request.side > 0 ? affordable(k, m, lane, price_ticks, qty_lots, role)
                                        : min_i64(qty_lots, max_i64(m->positions[lane].lots, 0));
     }
     return qty_lots;

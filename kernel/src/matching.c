@@ -58,7 +58,7 @@ static int64_t fill_allowed(flow_kernel *k, flow_order *o, int lane, int64_t pri
 {
     flow_reason reason = FLOW_NO_REASON;
     const int64_t want = min_i64(o->lanes[lane].remaining_lots, offered);
-    const int64_t qty = limits_at_fill(k, o, lane, price_ticks, want, &reason);
+    const int64_t qty = limits_at_fill(k, o, lane, price_ticks, want, role, &reason);
     if (qty > 0)
         fill(k, o, lane, price_ticks, qty, role, trade);
     else
@@ -102,7 +102,7 @@ static void take_in_lane(flow_kernel *k, flow_order *o, int lane, int64_t touch,
     if (o->request.time_in_force == FLOW_FOK) {
         flow_reason reason = FLOW_NO_REASON;
         const int64_t all = in->remaining_lots;
-        if (offered < all || limits_at_fill(k, o, lane, price, all, &reason) < all) {
+        if (offered < all || limits_at_fill(k, o, lane, price, all, FLOW_TAKER, &reason) < all) {
             links_end_lane(k, o, lane, trade->ts_us, FLOW_ORDER_EXPIRED, FLOW_NOT_ENOUGH, trade);
             return;
         }

@@ -390,11 +390,12 @@ static void configure(const corpus *c, flow_config *config, flow_market *markets
         config->lanes[FLOW_BASE].own_side_only = 1;
     }
     if (c->trim != BARE) return;
-    /* No order flow; the tape comes with its block extremes. */
+    /* No order flow but sums with all lanes; the tape comes with its block extremes. */
     config->queue_window = c->lane_count == 1 ? 0 : 64;
     for (int m = 0; m < MARKETS; m++) {
         flow_orderflow_config off = {.footprint_rows_max = 2, .value_area_ppm = 1};
         off.imbalance_stack_count = 1;
+        off.sums_on = c->lane_count > 1;
         markets[m].flow = off;
     }
 }

@@ -253,8 +253,15 @@ static void test_bad_calls_leave_the_state(void)
     batch.market_last = MARKETS;
     REFUSED(flow_run(kernel, &batch, 0, &at, &stop), FLOW_BAD_MARKET);
     batch.market_last = 0;
-    batch.total_lots = INT64_MAX;
+    for (size_t i = 0; i < 100; i++)
+        qty[i] = FLOW_QTY_LOTS_MAX;
+    batch = batch_of(0, 100);
+    EXPECT(flow_run(kernel, &batch, 90, &at, &stop) == FLOW_OK);
+    REFUSED(flow_run(kernel, &batch, 0, &at, &stop), FLOW_OK);
+    drain(kernel, 0);
     REFUSED(flow_run(kernel, &batch, 0, &at, &stop), FLOW_OVERFLOW);
+    EXPECT(flow_get_snapshot(kernel, 0, &snap) == FLOW_OK);
+    now = snap.stream_us;
     EXPECT(flow_end(kernel) == FLOW_OK);
     REFUSED(flow_run(kernel, &batch, 0, &at, &stop), FLOW_ENDED);
     REFUSED(flow_clock(kernel, now, &stop), FLOW_ENDED);

@@ -111,7 +111,7 @@ class Matching(Settlement):
             return self._needs([*rivals, order], -1, BASE) <= held
         if self.config.account_kind == AccountKind.ISOLATED:
             account = self.account(BASE)
-            more = self._asks(order, BASE) - account.opposite(order.market, order.side)
+            more = order.base.remaining - account.opposite(order.market, order.side)
             if more <= 0 or order.reduces:
                 return True
             atoms = account.notional(order.market, self._need_price(order), more)
@@ -126,7 +126,9 @@ class Matching(Settlement):
 
     @staticmethod
     def _asks(order: Order, lane: int) -> int:
-        return 0 if order.lanes[lane].done else order.lanes[lane].remaining
+        """What an order asks for; one on its way is tested even if the lane has ended it."""
+        numbers = order.lanes[lane]
+        return 0 if numbers.done and order.stage != Stage.PENDING else numbers.remaining
 
     def _need_price(self, order: Order) -> int:
         if order.has_limit:
