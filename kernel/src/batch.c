@@ -40,7 +40,7 @@ flow_status flow_check_batch(flow_batch *batch, size_t *bad_row_out)
             price_bits |= (uint64_t)price[i] - 1;
             qty_bits |= (uint64_t)qty[i] - 1;
             sum += (uint64_t)qty[i];
-            falls |= (uint64_t)(ts[i] - before);
+            falls |= (uint64_t)ts[i] - (uint64_t)before;
             before = ts[i];
         }
         for (size_t i = at; i < stop; i++)

@@ -50,15 +50,21 @@ static size_t look_over(rows *r, const window *w, int64_t next_us, size_t count)
         const size_t stop = count - at < LOOK_ROWS ? count : at + LOOK_ROWS;
         const int64_t *restrict ts = r->ts_us, *restrict price = r->price_ticks;
         const int64_t *restrict qty = r->qty_lots;
-        int64_t piece_low = price[at], piece_high = price[at], piece_lots = 0, late = ts[at] - now;
+        int64_t piece_low = price[at], piece_high = price[at], piece_lots = 0;
+        /* Negative when a time is, or is earlier than the one before: of two that are not
+         * negative the difference cannot wrap. */
+        uint64_t qty_bits = 0;
+        uint64_t late = (uint64_t)ts[at] | ((uint64_t)ts[at] - (uint64_t)now);
         for (size_t i = at + 1; i < stop; i++)
-            late |= ts[i] - ts[i - 1];
+            late |= (uint64_t)ts[i] | ((uint64_t)ts[i] - (uint64_t)ts[i - 1]);
         for (size_t i = at; i < stop; i++) {
             piece_low = min_i64(piece_low, price[i]);
             piece_high = max_i64(piece_high, price[i]);
             piece_lots += qty[i];
+            qty_bits |= (uint64_t)qty[i] - 1;
         }
-        if (late < 0 || ts[stop - 1] >= next_us || piece_low < least || piece_high > most) break;
+        if (qty_bits >= (uint64_t)FLOW_QTY_LOTS_MAX) break; /* changed behind the check */
+        if (late >> 63 || ts[stop - 1] >= next_us || piece_low < least || piece_high > most) break;
         low = min_i64(low, piece_low);
         high = max_i64(high, piece_high);
         lots += piece_lots;
@@ -67,7 +73,8 @@ static size_t look_over(rows *r, const window *w, int64_t next_us, size_t count)
     }
     for (; at < count; at++) {
         const int64_t t = r->ts_us[at], p = r->price_ticks[at];
-        if (t < now || t >= next_us || p < least || p > most) break;
+        const bool is_bad = (uint64_t)r->qty_lots[at] - 1 >= (uint64_t)FLOW_QTY_LOTS_MAX;
+        if (t < now || t >= next_us || p < least || p > most || is_bad) break;
         low = min_i64(low, p);
         high = max_i64(high, p);
         lots += r->qty_lots[at];

@@ -125,14 +125,18 @@ static size_t skip_prints(const flow_kernel *k, market *m, window *w, const flow
         w->low_ticks > w->high_ticks)
         return start;
     const size_t end = row_at(batch->ts_us, start, limit, w->next_us);
+    if (end > start &&
+        (batch->ts_us[end - 1] < w->stream_us || batch->ts_us[end - 1] > FLOW_TS_US_MAX))
+        return start; /* changed behind the check: the caller bounds them one by one */
     const size_t at = m->flow.config->sums_on ? sum_until_touch(k, m, w, batch, start, end)
                                               : touch_in(k, w, batch, start, end);
     if (at == start) return at;
+    const int64_t last_us = batch->ts_us[at - 1];
     m->flow.trade_count += at - start;
     m->flow.last_ticks = batch->price_ticks[at - 1];
     m->flow.last_side = batch->side[at - 1];
     w->input += at - start;
-    w->stream_us = batch->ts_us[at - 1];
+    w->stream_us = max_i64(w->stream_us, min_i64(last_us, FLOW_TS_US_MAX));
     return at;
 }
 

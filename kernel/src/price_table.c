@@ -54,10 +54,8 @@ value_area value_area_around(const int64_t *lots, size_t count, size_t poc, int6
     value_area a = {poc, poc, poc, lots[poc], total_lots};
     const u128 want = (u128)(uint64_t)total_lots * (uint64_t)area_ppm;
     while (a.high - a.low + 1 < count && (u128)(uint64_t)a.area_lots * PPM < want) {
-        const int64_t above = a.high + 1 < count ? lots[a.high + 1] : -1;
-        const int64_t below = a.low > 0 ? lots[a.low - 1] : -1;
-        const bool up = above >= below;
-        a.area_lots += up ? above : below;
+        const bool up = a.low == 0 || (a.high + 1 < count && lots[a.high + 1] >= lots[a.low - 1]);
+        a.area_lots += up ? lots[a.high + 1] : lots[a.low - 1];
         a.high += up;
         a.low -= !up;
     }

@@ -9,330 +9,15 @@
  * FUZZ_DAMAGE lets kernels that accepted a damaged state go on. Their numbers are any numbers, so
  * build it with -fwrapv, as the product is; without it the build may look for signed overflow.
  */
-#include <signal.h>
 #include <time.h>
 
-#include "tests.h"
-
-#define ROWS_MAX 640
-#define INPUTS_MAX 20000
-#define KEPT_MAX 64 /* orders_max of most configurations is below */
-#define BYTES_MAX (1 << 20)
+#include "fuzz_checks.h"
 
 #if defined(FUZZ_DAMAGE)
 #define GOES_ON true
 #else
 #define GOES_ON false
 #endif
-
-__extension__ typedef __int128 i128;
-__extension__ typedef unsigned __int128 u128;
-
-static i128 wide(flow_i128 pair) { return (i128)(((u128)(uint64_t)pair.hi << 64) | pair.lo); }
-
-/* ---- failures */
-
-static uint64_t script_seed; /* of the script being played; 0: of a file or libFuzzer */
-
-static void name_script(void)
-{
-    if (script_seed)
-        fprintf(stderr, "repeat with: -s %llu -n 1\n", (unsigned long long)script_seed);
-}
-
-static void fail(int line, const char *what)
-{
-    fprintf(stderr, "%s:%d: expected %s\n", __FILE__, line, what);
-    if (script_seed) name_script();
-    signal(SIGABRT, SIG_DFL);
-    abort();
-}
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) fail(__LINE__, #condition); \
-    } while (0)
-
-/* ---- bytes */
-
-typedef struct script {
-    const uint8_t *bytes;
-    size_t at, count;
-} script;
-
-static uint64_t some(script *s, int bytes)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < bytes; i++)
-        value = value << 8 | (s->at < s->count ? s->bytes[s->at++] : 0);
-    return value;
-}
-
-/* 0 .. below - 1 */
-static int64_t pick(script *s, int64_t below)
-{
-    return (int64_t)(some(s, below > 256 ? 2 : 1) % (uint64_t)below);
-}
-
-static const int64_t WILD[] = {
-    0,
-    -1,
-    1,
-    2,
-    INT64_MAX,
-    INT64_MIN,
-    INT64_MAX / 2,
-    FLOW_PRICE_TICKS_MAX,
-    FLOW_PRICE_TICKS_MAX + 1,
-    FLOW_QTY_LOTS_MAX,
-    FLOW_QTY_LOTS_MAX + 1,
-    FLOW_QTY_LOTS_MAX / 3,
-    FLOW_TS_US_MAX,
-    FLOW_TS_US_MAX - 1,
-    FLOW_TS_US_MAX + 1,
-    FLOW_PPM,
-    FLOW_PPB,
-    4095,
-};
-
-static int64_t wild(script *s) { return WILD[pick(s, sizeof WILD / sizeof WILD[0])]; }
-
-/* Mostly the value, now and then a wild one. */
-static int64_t mostly(script *s, int64_t value) { return pick(s, 40) == 0 ? wild(s) : value; }
-
-/* ---- the kernel under test, and what is known about it */
-
-typedef struct fuzz {
-    script in;
-    flow_config config;
-    flow_market markets[MARKETS];
-    size_t market_count;
-    flow_kernel *kernel;
-    bool strict; /* outboxes are always empty and refused calls must leave no trace */
-    bool ended;
-    int64_t now, last[MARKETS];
-    i128 volume_lots[MARKETS];
-    i128 total_lots[MARKETS]; /* that the kernel may be asked for at most */
-} fuzz;
-
-static int64_t print_lots[INPUTS_MAX];          /* of an input; 0: it was no print */
-static i128 given_lots[INPUTS_MAX][FLOW_LANES]; /* to own orders */
-static uint8_t before[BYTES_MAX], after[BYTES_MAX];
-
-static void check_fill(const fuzz *f, const flow_fill *fill)
-{
-    CHECK(fill->lane >= 0 && fill->lane < FLOW_LANES);
-    CHECK(fill->qty_lots > 0 && fill->price_ticks >= 0);
-    if (fill->role == FLOW_LIQUIDATED || f->config.fill_model == FLOW_FILLS_SPREAD) return;
-    CHECK(fill->input < INPUTS_MAX && print_lots[fill->input] > 0);
-    const i128 share =
-        ((i128)print_lots[fill->input] * f->config.lanes[fill->lane].participation_ppm + FLOW_PPM -
-         1) /
-        FLOW_PPM;
-    i128 *given = &given_lots[fill->input][fill->lane];
-    *given += fill->qty_lots;
-    CHECK(*given <= share);
-}
-
-#define TAKE_SOME(call, type) \
-    do { \
-        static type taken[64]; \
-        size_t count = 0; \
-        do { \
-            CHECK((call) == FLOW_OK); \
-            CHECK(count <= capacity && capacity <= sizeof taken / sizeof *taken); \
-            records += count; \
-        } while (count > 0 && all); \
-    } while (0)
-
-static size_t take_fills(const fuzz *f, flow_kernel *k, size_t capacity, bool all)
-{
-    static flow_fill taken[64];
-    size_t records = 0, count;
-    do {
-        CHECK(flow_take_fills(k, taken, capacity, &count) == FLOW_OK);
-        for (size_t i = 0; i < count && k == f->kernel; i++)
-            check_fill(f, &taken[i]);
-        records += count;
-    } while (count > 0 && all);
-    return records;
-}
-
-/* Take up to `capacity` records of each outbox, again and again if all; returns how many. */
-static size_t take(const fuzz *f, flow_kernel *k, size_t capacity, bool all)
-{
-    size_t records = 0;
-    for (uint32_t m = 0; m < f->market_count; m++) {
-        for (size_t s = 0; s < (size_t)f->markets[m].flow.series_count; s++) {
-            TAKE_SOME(flow_take_bars(k, m, s, taken, capacity, &count), flow_bar);
-            TAKE_SOME(flow_take_footprints(k, m, s, taken, capacity, &count), flow_footprint);
-            TAKE_SOME(flow_take_footprint_rows(k, m, s, taken, capacity, &count),
-                      flow_footprint_row);
-        }
-        TAKE_SOME(flow_take_bubbles(k, m, taken, capacity, &count), flow_bubble);
-        TAKE_SOME(flow_take_marks(k, m, taken, capacity, &count), flow_mark);
-    }
-    records += take_fills(f, k, capacity, all);
-    TAKE_SOME(flow_take_order_events(k, taken, capacity, &count), flow_order_event);
-    TAKE_SOME(flow_take_equity(k, taken, capacity, &count), flow_equity);
-    return records;
-}
-
-static size_t empty_outboxes(const fuzz *f, flow_kernel *k) { return take(f, k, 64, true); }
-
-static size_t saved(const fuzz *f, uint8_t *out)
-{
-    size_t bytes = 0, need = 0;
-    CHECK(flow_save_state(f->kernel, out, BYTES_MAX, &bytes) == FLOW_OK);
-    CHECK(flow_state_bytes(f->kernel, &need) == FLOW_OK && need == bytes);
-    return bytes;
-}
-
-/* ---- what always holds */
-
-static void check_account(const fuzz *f, int lane)
-{
-    flow_account a;
-    CHECK(flow_get_account(f->kernel, lane, &a) == FLOW_OK);
-    i128 value = 0, cost = 0;
-    for (uint32_t m = 0; m < f->market_count; m++) {
-        flow_position p;
-        CHECK(flow_get_position(f->kernel, m, lane, &p) == FLOW_OK);
-        value += (i128)p.position_lots * p.mark_ticks * f->markets[m].atoms_per_ticklot;
-        cost += wide(p.cost_atoms);
-        CHECK(p.position_lots != 0 || (wide(p.cost_atoms) == 0 && wide(p.margin_atoms) == 0));
-        CHECK(wide(p.margin_atoms) >= 0);
-        if (f->config.account_kind == FLOW_ACCOUNT_SPOT) CHECK(p.position_lots >= 0);
-        if (f->config.account_kind != FLOW_ACCOUNT_ISOLATED) CHECK(wide(p.margin_atoms) == 0);
-    }
-    const i128 equity = wide(a.equity_atoms);
-    CHECK(equity == wide(a.cash_atoms) + value);
-    CHECK(wide(a.unrealized_atoms) == value - cost);
-    CHECK(equity - wide(f->config.initial_cash_atoms) ==
-          wide(a.realized_atoms) + wide(a.unrealized_atoms) - wide(a.fees_atoms) -
-              wide(a.funding_atoms));
-}
-
-static void check_orders(const fuzz *f)
-{
-    static flow_order orders[3 * KEPT_MAX];
-    size_t count = 0, base_count = 0;
-    uint64_t id = 0;
-    CHECK(flow_get_orders(f->kernel, orders, 3 * KEPT_MAX, &count) == FLOW_OK);
-    CHECK(count <= 2 * f->config.orders_max);
-    for (size_t i = 0; i < count; i++) {
-        const flow_order *o = &orders[i];
-        bool open = false;
-        CHECK(o->order_id > id);
-        id = o->order_id;
-        for (int l = 0; l < FLOW_LANES; l++) {
-            const flow_order_lane *in = &o->lanes[l];
-            CHECK(in->remaining_lots >= 0 && in->filled_lots >= 0 && in->queue_lots >= 0);
-            CHECK(in->shown_lots >= 0 && in->shown_lots <= in->remaining_lots);
-            CHECK(in->done == 0 || in->done == 1);
-            open |= !in->done;
-            if (in->done || (o->request.flags & FLOW_CLOSE_POSITION)) continue;
-            CHECK(in->remaining_lots + in->filled_lots <= o->request.qty_lots);
-        }
-        CHECK(open);
-        base_count += !o->lanes[FLOW_BASE].done;
-    }
-    CHECK(base_count <= f->config.orders_max);
-}
-
-static void check_everything(fuzz *f)
-{
-    for (int lane = 0; lane < FLOW_LANES; lane++)
-        check_account(f, lane);
-    check_orders(f);
-    for (uint32_t m = 0; m < f->market_count; m++) {
-        flow_snapshot snap;
-        CHECK(flow_get_snapshot(f->kernel, m, &snap) == FLOW_OK);
-        CHECK(snap.stream_us >= f->now);
-        f->now = snap.stream_us;
-        if (snap.last_ticks > 0) f->last[m] = snap.last_ticks;
-        if (f->markets[m].flow.series_count > 0 || f->markets[m].flow.sums_on)
-            CHECK((i128)snap.buy_lots + snap.sell_lots == f->volume_lots[m]);
-        CHECK((snap.bid_ticks > 0) == (snap.last_ticks > 0));
-    }
-}
-
-/* ---- configurations */
-
-static void make_config(fuzz *f)
-{
-    script *s = &f->in;
-    flow_config *c = &f->config;
-    *c = CONFIG;
-    memcpy(f->markets, MARKET_CONFIGS, sizeof f->markets);
-    c->orders_max = (uint32_t)(1 + pick(s, 6));
-    c->account_kind = pick(s, 3);
-    c->fill_model = pick(s, 4) == 0;
-    c->lane_count = pick(s, 3) == 0 ? 1 : FLOW_LANES;
-    c->trace = pick(s, 2);
-    c->queue_window = (int64_t[]){0, 16, 20, 64}[pick(s, 4)];
-    c->ioc_window_us = pick(s, 30);
-    c->fee_unit_atoms = 1 + pick(s, 3) * 499;
-    c->decide_trades_count = (int64_t[]){0, 1, 7}[pick(s, 3)];
-    c->decide_grid_us = (int64_t[]){0, 1, 900}[pick(s, 3)];
-    c->equity_grid_us = (int64_t[]){0, 1, 900}[pick(s, 3)];
-    if (pick(s, 2)) c->initial_cash_atoms.lo = some(s, 4);
-    if (pick(s, 4) == 0) memset(c->latency_us, 0, sizeof c->latency_us);
-    f->market_count = (size_t)(1 + pick(s, MARKETS));
-    for (size_t m = 0; m < f->market_count; m++) {
-        flow_market *one = &f->markets[m];
-        flow_orderflow_config *flow = &one->flow;
-        const int64_t keep = pick(s, 4);
-        one->atoms_per_ticklot = (int64_t[]){1, 10, 100000000}[pick(s, 3)];
-        one->leverage = 1 + pick(s, 20);
-        one->maintenance_ppm = pick(s, 3) * 100000;
-        one->rules.price_step_ticks = 1 + pick(s, 2);
-        for (int64_t i = keep; i < FLOW_SERIES_MAX; i++)
-            flow->series[i] = (flow_series_config){0};
-        flow->series_count = flow->series_count < keep ? flow->series_count : keep;
-        for (int64_t i = 0; i < flow->series_count; i++)
-            flow->series[i].kind = pick(s, 8);
-        if (flow->series_count > 0) continue;
-        *flow = (flow_orderflow_config){
-            .footprint_rows_max = 2, .value_area_ppm = 1, .imbalance_stack_count = 1};
-        flow->sums_on = pick(s, 2);
-    }
-}
-
-/* Any word of the configuration may be any number. */
-static void spoil_config(fuzz *f)
-{
-    script *s = &f->in;
-    const int64_t value = wild(s);
-    if (pick(s, 2)) {
-        const size_t word = some(s, 2) % (sizeof f->config / 8);
-        memcpy((uint8_t *)&f->config + 8 * word, &value, 8);
-    } else {
-        const size_t word = some(s, 2) % (sizeof f->markets / 8);
-        memcpy((uint8_t *)f->markets + 8 * word, &value, 8);
-    }
-}
-
-/* Whether a kernel of this configuration would take more memory than a script is worth. */
-static bool is_costly(const fuzz *f)
-{
-    bool costly = f->config.orders_max > KEPT_MAX;
-    for (size_t m = 0; m < f->market_count; m++)
-        costly |= f->markets[m].flow.profile_rows_max > 4096;
-    return costly;
-}
-
-static bool create(fuzz *f)
-{
-    make_config(f);
-    if (pick(&f->in, 8) == 0) spoil_config(f);
-    if (is_costly(f)) return false;
-    f->kernel = (flow_kernel *)f;
-    const flow_status status = flow_create(&f->config, f->markets, f->market_count, &f->kernel);
-    CHECK(status == FLOW_OK || status == FLOW_BAD_CONFIG || status == FLOW_ABI_MISMATCH);
-    CHECK((status == FLOW_OK) == (f->kernel != NULL));
-    return status == FLOW_OK;
-}
 
 /* ---- calls */
 
@@ -470,6 +155,12 @@ static void run_batch(fuzz *f)
     }
     CHECK(checked == (total > INT64_MAX ? FLOW_OVERFLOW : FLOW_OK));
     if (checked != FLOW_OK) return;
+    int64_t low[BLOCKS_MAX], high[BLOCKS_MAX], latest[BLOCKS_MAX];
+    const flow_extremes extremes = {low, high, latest, 0};
+    if (pick(&f->in, 2)) {
+        flow_block_extremes(flow_cpu_here(), ts, price, batch.count, low, high, latest);
+        batch.extremes = &extremes;
+    }
     do {
         flow_snapshot snap;
         flow_stop stop;
@@ -505,7 +196,7 @@ static flow_request make_request(fuzz *f, size_t index)
     }
     if (r.kind >= FLOW_STOP && pick(s, 4) == 0) r.flags |= FLOW_ON_MARK;
     if (r.kind == FLOW_TRAILING_STOP && pick(s, 3) == 0) r.flags |= FLOW_TRAIL_PPM;
-    if (index > 0 && pick(s, 2)) r.parent_id = FLOW_GROUP;
+    if (index > 0 && pick(s, 3)) r.parent_id = FLOW_GROUP;
     if (index > 0 && pick(s, 2)) r.sibling_id = FLOW_GROUP + (uint64_t)pick(s, (int64_t)index);
     if (pick(s, 8) == 0) r.parent_id = some(s, 1);
     if (pick(s, 8) == 0) r.qty_lots = FLOW_QTY_LOTS_MAX >> pick(s, 40);
@@ -524,6 +215,13 @@ static flow_status place(fuzz *f)
     const size_t count = pick(&f->in, 3) == 0 ? (size_t)pick(&f->in, 4) : 1;
     for (size_t i = 0; i < count; i++)
         requests[i] = make_request(f, i);
+    /* Pairs want one side, children mostly the other one. */
+    for (size_t i = 1; i < count && pick(&f->in, 4); i++) {
+        requests[i].market = requests[0].market;
+        const bool child = requests[i].parent_id == FLOW_GROUP;
+        requests[i].side = child ? (int8_t)-requests[0].side : requests[0].side;
+        if (requests[i].sibling_id == FLOW_GROUP + 1) requests[i].parent_id = requests[1].parent_id;
+    }
     return flow_place(f->kernel, next_time(f), requests, count, ids);
 }
 
@@ -544,6 +242,39 @@ static flow_status amend(fuzz *f)
     const int64_t limit = what & 2 ? near_price(f, 0) : 0;
     const int64_t trigger = what & 4 ? near_price(f, 0) : 0;
     return flow_amend(f->kernel, next_time(f), id, lots, limit, trigger);
+}
+
+/* Everything that can be looked at, with room or without; looking changes nothing. */
+static void look(fuzz *f)
+{
+    static flow_profile_row profile[4096];
+    static flow_footprint_row rows[FLOW_FOOTPRINT_ROWS_MAX];
+    static int64_t scratch[4096];
+    script *s = &f->in;
+    const uint32_t m = a_market(f);
+    const size_t series = (size_t)pick(s, 9), capacity = pick(s, 2) ? 4096 : (size_t)pick(s, 4);
+    flow_session session;
+    flow_bar bar;
+    flow_footprint footprint;
+    flow_value_area area;
+    size_t count = 0;
+    const bool known = m < f->market_count;
+    CHECK((flow_get_session(f->kernel, m, &session) == FLOW_OK) == known);
+    if (flow_get_profile(f->kernel, m, profile, capacity, &count) == FLOW_OK && count > 0) {
+        CHECK(flow_value_area_of(profile, count, 1 + some(s, 2), scratch, &area) == FLOW_OK);
+        CHECK((i128)area.total_lots == f->volume_lots[m]);
+        CHECK(area.area_lots <= area.total_lots && area.low_ticks <= area.poc_ticks &&
+              area.poc_ticks <= area.high_ticks);
+    }
+    const flow_status status = flow_get_bar(f->kernel, m, series, &bar);
+    const size_t room = capacity < FLOW_FOOTPRINT_ROWS_MAX ? capacity : FLOW_FOOTPRINT_ROWS_MAX;
+    if (flow_get_footprint(f->kernel, m, series, &footprint, rows, room, &count) == FLOW_OK) {
+        i128 lots = 0;
+        for (size_t i = 0; i < count; i++)
+            lots += (i128)rows[i].buy_lots + rows[i].sell_lots;
+        CHECK(status == FLOW_OK && count <= room);
+        CHECK(count == 0 || lots == (i128)bar.buy_lots + bar.sell_lots);
+    }
 }
 
 /* ---- states */
@@ -643,8 +374,8 @@ static void step(fuzz *f)
     flow_status status = FLOW_OK;
     flow_stop stop;
     size_t bytes = 0, count = 0;
-    const int64_t what = pick(s, 64);
-    if (what < 24) {
+    const int64_t what = pick(s, 65);
+    if (what < 24 || what == 64) {
         run_batch(f);
         return;
     }
@@ -684,6 +415,7 @@ static void step(fuzz *f)
     } else if (what == 60) {
         status = flow_anchor(f->kernel, a_market(f), some(s, 1) % (FLOW_ANCHORS_MAX + 1));
     } else if (what == 61) {
+        look(f);
         take(f, f->kernel, (size_t)pick(s, 64), false);
     } else if (what == 62 && pick(s, 8) == 0) {
         status = flow_end(f->kernel);
