@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -117,7 +118,7 @@ def kinds(first_ticks: int, mean_lots: int) -> dict[str, EngineConfig]:
         absorption=Absorption(20 * mean_lots, 10 * second, 100),
         exhaustion=Exhaustion(3, 100),
     )
-    return {
+    found = {
         "1 s bars": EngineConfig(bubbles=False, profile_rows_max=0, orderflow=NOTHING),
         "bars, bubbles, profile": EngineConfig(bubble_band_ticks=band, orderflow=NOTHING),
         "bars, footprints, large bubbles": EngineConfig(
@@ -133,6 +134,10 @@ def kinds(first_ticks: int, mean_lots: int) -> dict[str, EngineConfig]:
             orderflow=marks,
         ),
     }
+    # What queue estimates are made of is sampled where someone trades only.
+    found = {name: replace(config, queue_window=0) for name, config in found.items()}
+    default = found["what an engine does by default"]
+    return found | {"that, and the sample for queues": replace(default, queue_window=1024)}
 
 
 def candles_by_polars(columns: TapeColumns) -> Callable[[], object]:
