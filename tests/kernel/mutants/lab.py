@@ -28,8 +28,11 @@ TIMEOUT_S = 240
 RULES = [str(path.relative_to(ROOT)) for path in sorted(TESTS.glob("test_*_rules.py"))]
 MODELS = [
     f"tests/kernel/test_{name}.py"
-    for name in ("boundary", "lanes", "scan", "orderflow_model", "against_reference")
-] + ["tests/kernel/test_execution_machine.py"]
+    for name in (
+        *("boundary", "lanes", "scan", "without_flow", "orderflow_model"),
+        *("against_reference", "execution_machine"),
+    )
+]
 
 # Programs of kernel/tests: those done in a second, and the others.
 SLOW = ("test_execution", "test_kernel")
@@ -292,10 +295,10 @@ def main(arguments: Sequence[str]) -> int:
     """Judge the mutants named, or all of them; with --write also write RESULTS.md."""
     names = [name for name in arguments if name != "--write"]
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
-    folder = ROOT / "target" / "mutants" / f"lab-{os.getpid()}"
+    folder = ROOT / "target" / f"mutants-{os.getpid()}"
     folder.mkdir(parents=True)
     try:
-        lab = Lab(folder, ROOT / "target" / "mutants" / "cargo")
+        lab = Lab(folder, ROOT / "target" / "mutants")
         verdicts = []
         for mutant in chosen:
             verdicts.append(lab.judge(mutant))

@@ -215,9 +215,9 @@ EXECUTION = [
     ),
     Mutant(
         "one-latency-for-all-legs",
-        "commands.c",
-        "^ order_id) + GOLDEN) ^ leg) + GOLDEN);",
-        "^ order_id) + GOLDEN)) + GOLDEN);\n    (void)leg;",
+        "latency.h",
+        "latency_mix((of_order ^ leg) + GOLDEN)",
+        "latency_mix((of_order ^ (leg & 0)) + GOLDEN)",
         "order, cancel and amendment draw the same latency",
     ),
     Mutant(
@@ -422,8 +422,8 @@ ACCOUNTS = [
     Mutant(
         "spot-pays-no-fee",
         "limits.c",
-        "if (notional_and_fee(k, m, price, middle) <= cash)",
-        "if (money_notional(m, price, middle) <= cash)",
+        "if (notional_and_fee(k, m, price, middle, role) <= cash)",
+        "(void)role;\n        if (money_notional(m, price, middle) <= cash)",
         "a spot account buys without keeping the fee",
     ),
     Mutant(
@@ -481,8 +481,8 @@ ORDER_FLOW = [
     Mutant(
         "value-area-lower-first",
         "price_table.c",
-        "const bool up = above >= below;",
-        "const bool up = above > below;",
+        "lots[a.high + 1] >= lots[a.low - 1]);",
+        "lots[a.high + 1] > lots[a.low - 1]);",
         "of equal rows the value area takes the lower one",
     ),
     Mutant(
@@ -575,8 +575,8 @@ BORDER = [
     Mutant(
         "check-of-order-starts-late",
         "batch.c",
-        "falls |= (uint64_t)(ts[i] - before);\n            before = ts[i];",
-        "falls |= i > at ? (uint64_t)(ts[i] - before) : 0;\n            before = ts[i];",
+        "falls |= (uint64_t)ts[i] - (uint64_t)before;",
+        "falls |= i > at ? (uint64_t)ts[i] - (uint64_t)before : 0;",
         "a time that falls where a block starts goes unseen",
     ),
     Mutant(
