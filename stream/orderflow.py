@@ -190,11 +190,11 @@ class OrderFlow:
     footprints: Footprints = field(default_factory=Footprints)
     value_area_ppm: int = 700_000
     large_bubbles: LargeBubbles | None = field(default_factory=LargeBubbles)
-    vwap: bool = True
+    vwap: bool = False
     anchor_on_utc_day: bool = True
     size_class_lots: tuple[int, ...] = ()
     recent_trades_count: int = 0
-    recent_time: RecentTime | None = field(default_factory=RecentTime)
+    recent_time: RecentTime | None = None
     sweeps: Sweeps | None = None
     absorption: Absorption | None = None
     exhaustion: Exhaustion | None = None

@@ -15,7 +15,7 @@ from flowtape.stream import indicators, volatility
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
-from flowtape.stream.orderflow import TimeBars
+from flowtape.stream.orderflow import OrderFlow, TimeBars
 from flowtape.stream.records import BAR, RECENT, SESSION, i128
 from tests.stream.tapes import INSTRUMENT, make_columns
 
@@ -153,7 +153,10 @@ def test_atr_obv_and_mfi_equal_slow_loops() -> None:
 
 
 def play(span_us: int, columns: Any) -> Engine:
-    engine = Engine(INSTRUMENT, EngineConfig(bars=(TimeBars(span_us, row_ticks=1),)))
+    engine = Engine(
+        INSTRUMENT,
+        EngineConfig(bars=(TimeBars(span_us, row_ticks=1),), orderflow=OrderFlow(vwap=True)),
+    )
     engine.apply(columns)
     return engine
 

@@ -19,6 +19,7 @@ from flowtape.stream.orderflow import (
     Exhaustion,
     LargeBubbles,
     OrderFlow,
+    RecentTime,
     Sweeps,
     TickBars,
     TickImbalanceBars,
@@ -48,6 +49,8 @@ CONFIG = EngineConfig(
     bars=BARS,
     bubble_band_ticks=3,
     orderflow=OrderFlow(
+        vwap=True,
+        recent_time=RecentTime(),
         large_bubbles=LargeBubbles(window_count=200, ppm=900_000, min_count=10),
         size_class_lots=(MEAN_LOTS, 10 * MEAN_LOTS),
         recent_trades_count=50,
