@@ -79,6 +79,11 @@ From = Annotated[
 To = Annotated[str | None, typer.Option("--to", help="UTC time to end before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
+Record = Annotated[
+    bool, typer.Option("--record", help="Keep the session, to be verified and run again.")
+]
+Label = Annotated[str, typer.Option("--label", help="A name for the session that is kept.")]
+
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
 _FINISH_S = 10.0
 _SPAN_US_MAX = 366 * 86_400 * 1_000_000
@@ -98,6 +103,11 @@ def home_dir(option: Path | None = None) -> Path:
 def tapes_dir(option: Path | None = None, home: Path | None = None) -> Path:
     """Return the folder of the tapes: `--tapes`, or `tapes` in the home folder."""
     return option if option is not None else home_dir(home) / "tapes"
+
+
+def sessions_dir(home: Path | None = None) -> Path:
+    """Return the folder of the sessions: `sessions` in the home folder."""
+    return home_dir(home) / "sessions"
 
 
 def parse_time_us(text: str, name: str) -> int:

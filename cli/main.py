@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from flowtape import __version__
-from flowtape.cli import live_commands, play_commands, tape_commands
+from flowtape.cli import live_commands, play_commands, session_commands, tape_commands
 from flowtape.stream.errors import FlowError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command("backtest")(play_commands.backtest)
 app.command("import")(tape_commands.import_)
 app.command("doctor")(tape_commands.doctor)
 app.command("tapes")(tape_commands.tapes)
+app.command("sessions")(session_commands.sessions)
+app.command("verify")(session_commands.verify)
 app.command("live")(live_commands.live)
 app.command("record")(live_commands.record)
 

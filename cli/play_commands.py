@@ -1,6 +1,7 @@
 """`flowtape demo`, `replay` and `backtest`: tapes through engines."""
 
 import asyncio
+import contextlib
 import json
 import math
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowtape.cli import common
+from flowtape.cli.keeping import Inputs, finish, kept
 from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from flowtape.replay.tapes import Tape
     from flowtape.replay.together import Tapes
     from flowtape.replay.track import Track
+    from flowtape.stream.config import EngineConfig
     from flowtape.stream.engine import Engine
+    from flowtape.stream.session import SessionWriter
     from flowtape.stream.strategy import Strategy
 
 DEMO_SPEED = "60"
@@ -36,7 +40,7 @@ def demo(
     from flowtape.replay.track import Track
 
     tape = demo_store().open(DEMO_SYMBOL)
-    track = Track(_engine([tape], None, {}), tape)
+    track = Track(_engine([tape], None, _config([tape], None, {})), tape)
     asyncio.run(_watch([track], parse_speed(speed), port))
 
 
@@ -58,6 +62,8 @@ def replay(
     account: common.Account = "free",
     leverage: common.Leverage = 1,
     lanes: common.Lanes = True,
+    record: common.Record = False,
+    label: common.Label = "",
     dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard")] = True,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Use the fast copy of the tape.")
@@ -97,21 +103,39 @@ def replay(
     opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
     # Without a strategy tapes have nothing in common but the clock.
     groups = [[one] for one in opened] if chosen is None else [opened]
-    engines = [_engine(group, chosen, settings, shown=dashboard) for group in groups]
     streams = [_stream(group) for group in groups]
-    if dashboard:
-        tracks = [Track(engine, one) for engine, one in zip(engines, streams, strict=True)]
-        asyncio.run(_watch(tracks, factor, port))
-        return
-    began = time.perf_counter()
-    if unseen:
-        for engine, one in zip(engines, streams, strict=True):
-            with common.progress("replaying", len(one), wanted=not as_json) as tick:
-                fold(engine, one.read_batches(cached=cache), tick)
-    else:
-        tracks = [Track(engine, one) for engine, one in zip(engines, streams, strict=True)]
-        _play_unseen(tracks, factor)
+    configs = [_config(group, chosen, settings) for group in groups]
+    if record and (dashboard or len(groups) > 1):
+        raise InputError(
+            "--record needs --no-dashboard"
+            if dashboard
+            else "--record keeps one session: name one tape, or give a --strategy"
+        )
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if record:
+            inputs = Inputs(tape, opened, start_us, end_us)
+            session = kept(inputs, configs[0], chosen, name=strategy, label=label, home=home)
+            writer = stack.enter_context(session)
+        engines = [
+            _engine(group, chosen, config, shown=dashboard, writer=writer)
+            for group, config in zip(groups, configs, strict=True)
+        ]
+        pairs = list(zip(engines, streams, strict=True))
+        if dashboard:
+            asyncio.run(_watch([Track(*pair) for pair in pairs], factor, port))
+            return
+        began = time.perf_counter()
+        if unseen:
+            for engine, one in pairs:
+                with common.progress("replaying", len(one), wanted=not as_json) as tick:
+                    fold(engine, one.read_batches(cached=cache), tick)
+        else:
+            _play_unseen([Track(*pair) for pair in pairs], factor)
+        said = None if writer is None else finish(writer, engines[0])
     _report(engines, time.perf_counter() - began, as_json=as_json)
+    if said is not None and not as_json:
+        typer.echo(said)
 
 
 def backtest(
@@ -132,6 +156,8 @@ def backtest(
             help="Work out bars and the like; without, the same fills come faster.",
         ),
     ] = True,
+    record: common.Record = False,
+    label: common.Label = "",
     order: Annotated[
         list[int] | None,
         typer.Option("--order", help="Tell all that happened to this order.", show_default=False),
@@ -174,13 +200,21 @@ def backtest(
     start_us, end_us = common.parse_range_us(from_, to)
     root = common.tapes_dir(tapes, home)
     opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
-    engine = _engine(opened, chosen, settings, shown=False, order_flow=order_flow)
+    config = _config(opened, chosen, settings, order_flow=order_flow)
     symbols = "+".join(one.instrument.symbol for one in opened)
     folder = out or Path(f"backtest-{type(chosen).__name__}-{symbols}")
     batch.check_folder(folder)
     stream = _stream(opened)
-    with common.progress("backtesting", len(stream), wanted=not as_json) as tick:
-        fold(engine, stream.read_batches(cached=True), tick)
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if record:
+            inputs = Inputs(tape, opened, start_us, end_us)
+            session = kept(inputs, config, chosen, name=strategy, label=label, home=home)
+            writer = stack.enter_context(session)
+        engine = _engine(opened, chosen, config, shown=False, writer=writer)
+        with common.progress("backtesting", len(stream), wanted=not as_json) as tick:
+            fold(engine, stream.read_batches(cached=True), tick)
+        said = None if writer is None else finish(writer, engine)
     result = batch.result_of(engine)
     metrics = batch.metrics_json(result)
     batch.write_files(
@@ -199,6 +233,8 @@ def backtest(
         return
     common.print_metrics(json.loads(metrics))
     typer.echo(f"digest {result.digest}")
+    if said is not None:
+        typer.echo(said)
     typer.echo(f"written to {folder}: report.html, metrics.json, equity.csv, fills.csv")
     for order_id in order or ():
         typer.echo("\n".join(engine.order(order_id).lines()))
@@ -210,17 +246,15 @@ def _stream(tapes: "list[Tape]") -> "Tape | Tapes":
     return tapes[0] if len(tapes) == 1 else Tapes(tapes)
 
 
-def _engine(
+def _config(
     tapes: "list[Tape]",
     strategy: "Strategy | None",
     settings: dict[str, object],
     *,
-    shown: bool = True,
     order_flow: bool = True,
-) -> "Engine":
+) -> "EngineConfig":
     from flowtape.replay.backtest import EQUITY_GRID_US
     from flowtape.stream.config import EngineConfig, MarketSettings, bubble_band_ticks
-    from flowtape.stream.engine import Engine
 
     firsts = [int(tape.full_trades(0, 1).price_ticks[0]) for tape in tapes]
     config = EngineConfig(
@@ -228,10 +262,28 @@ def _engine(
         equity_grid_us=EQUITY_GRID_US if strategy is not None else 0,
         **settings,  # type: ignore[arg-type]
     )
-    if not order_flow:
-        config = config.without_order_flow()
-    instruments = [tape.instrument for tape in tapes]
-    return Engine(instruments, config, strategy, shown=shown, tradable=strategy is not None)
+    return config if order_flow else config.without_order_flow()
+
+
+def _engine(
+    tapes: "list[Tape]",
+    strategy: "Strategy | None",
+    config: "EngineConfig",
+    *,
+    shown: bool = True,
+    writer: "SessionWriter | None" = None,
+) -> "Engine":
+    from flowtape.stream.engine import Engine
+
+    return Engine(
+        [tape.instrument for tape in tapes],
+        config,
+        strategy,
+        shown=shown,
+        # A session that is kept has the same state whoever may trade in it.
+        tradable=strategy is not None or writer is not None,
+        recorded=None if writer is None else (writer.chain, writer),
+    )
 
 
 async def _watch(tracks: "list[Track]", speed: float, port: int) -> None:

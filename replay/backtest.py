@@ -154,7 +154,7 @@ def fills_csv(result: Result) -> str:
     fills = np.concatenate([ledger.fills.all(), ledger.other_fills.all()])
     client_ids = {
         int(c["order_id"]): int(c["request"]["client_id"])
-        for c in ledger.commands.all()
+        for c in ledger.placed()
         if c["request"]["client_id"]
     }
     header = ("order_id", "client_id", "lane", "ts_us", "side", "price", "qty", "role", "fee")

@@ -15,13 +15,14 @@ from flowtape.replay.backtest import Result
 from flowtape.replay.metrics import measure
 from flowtape.replay.parts import TapeColumns
 from flowtape.replay.track import SLICE_ROWS, fold
+from flowtape.stream.commands import CommandKind, Origin
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import FlowError, InputError
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
 from flowtape.stream.outputs import Columns
-from flowtape.stream.records import COMMAND, REQUEST, Records
+from flowtape.stream.records import COMMAND, PLACED, REQUEST, Records
 from flowtape.stream.trades import I64
 
 
@@ -150,7 +151,12 @@ class ArrayEngine(Engine):
         if self.start_us == 0 and len(batch):
             self.start_us = int(trades.ts_us[0])
         refusal = self._run.run(self._kernel, batch)
-        self.ledger.append("commands", self._run.take_placed().view(COMMAND))
+        placed = self._run.take_placed().view(PLACED)
+        commands = np.zeros(len(placed), COMMAND)
+        for name in PLACED.names or ():
+            commands[name] = placed[name]
+        commands["kind"], commands["origin"] = CommandKind.PLACE, Origin.STRATEGY
+        self.ledger.append("commands", commands)
         self._collect(None, 0)
         if refusal is not None:
             raise RefusedOrderError(refusal, self.ledger, self.snapshot)

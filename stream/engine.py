@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 import numpy as np
 
 from flowtape._kernel import Batch
+from flowtape.stream.chain import Chain, InputKind
+from flowtape.stream.commands import CommandKind, DiffersError, Origin, calls_of, repeat
 from flowtape.stream.config import EngineConfig, make_kernel, money_decimals
-from flowtape.stream.errors import FlowError
+from flowtape.stream.errors import FlowError, InputError, KernelError
 from flowtape.stream.execution import Lane
 from flowtape.stream.history import OrderHistory
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger, LedgerMark
-from flowtape.stream.outputs import Columns, MarketOutputs, NumberedColumns
+from flowtape.stream.outputs import Columns, MarketOutputs, PlainColumns
 from flowtape.stream.ports import Clock, Event, Funding, Gap, Mark
+from flowtape.stream.recording import Recording, SessionSink
 from flowtape.stream.records import ACCOUNT, COMMAND, Records
 from flowtape.stream.strategy import NO_FILLS, Market, Orders, Strategy
 from flowtape.stream.view import BUBBLES_KEPT, MarketView
@@ -34,6 +37,8 @@ class Checkpoint:
     """Own fills told to the strategy."""
     bubbles: tuple[Records, ...]
     """Bubbles of each instrument not yet told to it."""
+    place: tuple[int, int]
+    """The last input that commands followed, and how many did."""
 
 
 class StrategyError(FlowError):
@@ -48,7 +53,8 @@ class Engine:
 
     Not thread-safe but for the views, which any thread may read. Nobody looks at an engine that is
     not `shown`: its views stay empty, and without a strategy its ledger keeps no bars. Where no one
-    will trade, `tradable` false saves the sample that queue estimates are made of.
+    will trade, `tradable` false saves the sample that queue estimates are made of. With
+    `recorded` the sink gets every command before the next input, and the links of the chain.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Engine:
         *,
         shown: bool = True,
         tradable: bool = True,
+        recorded: tuple[Chain, SessionSink] | None = None,
     ) -> None:
         if strategy is not None:
             config = replace(config, decide=type(strategy).decide)
@@ -79,6 +86,12 @@ class Engine:
         """Time of the first trade; 0 before it."""
         self._kernel = make_kernel(self.instruments, config, BUBBLES_KEPT if looks else 0)
         self._shown = shown
+        self._recording = (
+            None if recorded is None else Recording(self._kernel, self.ledger, *recorded)
+        )
+        self._deciding = False
+        self._place = (0, 0)
+        """The last input that commands followed, and how many did."""
         self._lock = threading.RLock()
         self._outputs = tuple(
             MarketOutputs(
@@ -91,6 +104,7 @@ class Engine:
                 looks=looks,
                 lock=self._lock,
                 sync=self._keep_outputs,
+                keep=self._keep_command,
             )
             for number in range(count)
         )
@@ -99,7 +113,7 @@ class Engine:
         for market in self.markets:
             market.all = self.markets
         self.orders = Orders(
-            self._kernel, lambda: int(self.snapshot["stream_us"]), self._keep_commands
+            self._kernel, lambda: int(self.snapshot["stream_us"]), self._keep_command
         )
         self._fills_seen = 0
         if self.strategy is not None:
@@ -138,6 +152,18 @@ class Engine:
 
         Raises KernelError, with nothing applied, when a row is no valid trade, and StrategyError.
         """
+        recording = self._recording
+        if recording is None:
+            self._apply(trades)
+            return
+        at, count = 0, len(trades.ts_us)
+        while at < count:
+            piece = trades.slice(at, min(count, at + recording.room()))
+            self._apply(piece)
+            recording.trades(piece)
+            at += len(piece.ts_us)
+
+    def _apply(self, trades: Columns) -> None:
         batch = self._batch_of(trades)
         first_input = int(self.snapshot["input"]) + 1
         at, count = 0, len(batch)
@@ -154,32 +180,71 @@ class Engine:
         if isinstance(event, Clock | Mark | Funding):
             self._apply_statement(event, market)
         elif isinstance(event, Gap):
+            self._before_statement()
             self._kernel.gap(market)
+            self._note(InputKind.GAP, market, 0, event.from_id, event.to_id)
             missing = event.to_id - event.from_id + 1
             with self._lock:
                 self.views[market].notice = f"gap: {missing:,} trades missing ({event.reason})"
         else:
-            self.apply(event if market == 0 else NumberedColumns.of(event, market))
+            self.apply(event if market == 0 else PlainColumns.numbered(event, market))
             return
         self._collect(None, 0)
 
     def _apply_statement(self, event: Clock | Mark | Funding, market: int) -> None:
         # A late clock says nothing new; a late mark or rate holds from now on.
-        now_us = int(self.snapshot["stream_us"])
+        ts_us = max(event.ts_us, int(self.snapshot["stream_us"]))
+        if isinstance(event, Clock) and ts_us > event.ts_us:
+            return
+        self._before_statement()
         if isinstance(event, Clock):
-            decides = event.ts_us >= now_us and self._kernel.clock(event.ts_us)
+            decides = self._kernel.clock(ts_us)
+            self._note(InputKind.CLOCK, 0, ts_us)
         elif isinstance(event, Mark):
-            decides = self._kernel.mark(market, max(event.ts_us, now_us), event.mark_ticks)
+            decides = self._kernel.mark(market, ts_us, event.mark_ticks)
+            self._note(InputKind.MARK, market, ts_us, event.mark_ticks)
         else:
-            decides = self._kernel.funding(market, max(event.ts_us, now_us), event.rate_ppb)
+            decides = self._kernel.funding(market, ts_us, event.rate_ppb)
+            self._note(InputKind.FUNDING, market, ts_us, event.rate_ppb)
         if decides:
             self._decide()
 
+    def _before_statement(self) -> None:
+        if self._recording is not None:
+            self._recording.room()
+
+    def _note(self, kind: InputKind, market: int, ts_us: int, a: int = 0, b: int = 0) -> None:
+        if self._recording is not None:
+            self._recording.statement(kind, market, ts_us, a, b)
+
     def end(self) -> None:
         """End the stream: the open bar and bubble close."""
+        self._before_statement()
         self._kernel.end()
+        self._note(InputKind.END, 0, 0)
         self.ended = True
         self._collect(None, 0)
+        if self._recording is not None:
+            self._recording.link()
+
+    def close_full_block(self) -> None:
+        """Make the link of a full block now, not before the next input."""
+        self._before_statement()
+
+    def repeat(self, commands: Records) -> None:
+        """Ask again for what stands behind the present input, records of `records.COMMAND`.
+
+        Raises DiffersError when that is not possible.
+        """
+        for call in calls_of(commands):
+            try:
+                repeat(self._kernel, call)
+            except KernelError as error:
+                raise DiffersError(
+                    f"behind input {int(call[0]['input'])} a recorded command was refused: {error}"
+                ) from None
+        self._place = (int(commands[-1]["input"]), int(commands[-1]["place"]))
+        self.ledger.append("commands", commands)
 
     def digest(self) -> str:
         """Return the hex digest that names the results so far."""
@@ -203,15 +268,19 @@ class Engine:
             strategy=_copied(self.strategy),
             fills_seen=self._fills_seen,
             bubbles=tuple(one.untold() for one in self._outputs),
+            place=self._place,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint of this engine; views start a new epoch without bubbles."""
+        if self._recording is not None:
+            raise InputError("a session that is being recorded cannot go back; replay it later")
         self._kernel.load_state(checkpoint.state)
         self.ledger.restore(checkpoint.ledger)
         self.strategy = _copied(checkpoint.strategy)
         self.ended = False
         self._fills_seen = checkpoint.fills_seen
+        self._place = checkpoint.place
         with self._lock:
             for one, untold in zip(self._outputs, checkpoint.bubbles, strict=True):
                 one.restart(untold)
@@ -257,17 +326,33 @@ class Engine:
             self._fills_seen = self.ledger.fills.head
         for one, (has_fills, closed_count) in zip(self._outputs, waiting, strict=True):
             one.tell(new_fills, 0 if has_fills else closed_count)
+        self._deciding = True
         try:
             self.strategy.on_decision(self.market, self.orders)
         except (Exception, SystemExit) as error:
             when = f"at stream time {_time_text(self.market.now_us)}"
             raise _failed(self.strategy, when, error) from error
+        finally:
+            self._deciding = False
+            if self._recording is not None:
+                self._recording.write(durable=False)
 
-    def _keep_commands(self, ts_us: int, order_ids: list[int], requests: Records) -> None:
+    def _keep_command(
+        self, kind: CommandKind, ts_us: int, order_ids: list[int], requests: Records
+    ) -> None:
+        at_input = int(self.snapshot["input"])
+        before = self._place[1] if self._place[0] == at_input else 0
+        self._place = (at_input, before + 1)
         commands = np.zeros(len(order_ids), COMMAND)
-        commands["input"] = self.snapshot["input"]
+        commands["input"], commands["place"] = self._place
+        commands["kind"] = kind
+        commands["origin"] = Origin.STRATEGY if self._deciding else Origin.PERSON
         commands["ts_us"], commands["order_id"], commands["request"] = ts_us, order_ids, requests
         self.ledger.append("commands", commands)
+        if self._recording is not None:
+            self._recording.keep(commands)
+            if not self._deciding:
+                self._recording.write(durable=True)
 
     def _keep_outputs(self) -> None:
         kernel, ledger = self._kernel, self.ledger

@@ -127,7 +127,7 @@ class OrderHistory:
     @classmethod
     def of(cls, instruments: Sequence[Instrument], ledger: Ledger, order_id: int) -> "OrderHistory":
         """Return the history of an order; raises InputError when there was none such."""
-        commands = ledger.commands.all()
+        commands = ledger.placed()
         found = commands[commands["order_id"] == order_id]
         if len(found) == 0:
             count = len(commands)

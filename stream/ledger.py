@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flowtape.stream.commands import CommandKind
 from flowtape.stream.execution import Lane
 from flowtape.stream.records import (
     BAR,
@@ -54,7 +55,7 @@ class MarketHistory:
 
 
 class Ledger:
-    """Closed bars, footprints, marks, fills, order events, equity points and orders asked for.
+    """Closed bars, footprints, marks, fills, order events, equity points and commands.
 
     All of them, in order: what belongs to one instrument in `markets`, by its number, the account's
     here. `fills` are those of the base lane, `other_fills` those of the optimistic and the
@@ -134,6 +135,12 @@ class Ledger:
         for kind in sorted(self._hashes):
             whole.update(self._hashes[kind].digest())
         return whole.hexdigest()
+
+    def placed(self) -> Records:
+        """Return the orders that were placed, of the commands, in order of their ids."""
+        commands = self.commands.all()
+        placed: Records = commands[commands["kind"] == CommandKind.PLACE]
+        return placed
 
     def mark(self) -> "LedgerMark":
         """Return where the ledger stands, to come back to."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtape._kernel import Kernel
+from flowtape.stream.commands import ALL_MARKETS, CommandKind
 from flowtape.stream.errors import InputError
 from flowtape.stream.execution import Flag, Lane, OrderKind, TimeInForce
 from flowtape.stream.records import ORDER, REQUEST, Records
@@ -114,6 +115,14 @@ class Request:
             raise InputError(f"a number of an order is out of range: {error}") from None
 
 
+Keep = Callable[[CommandKind, int, list[int], Records], None]
+"""Takes a command that was done: its kind, time, the orders it named or made, and its details."""
+
+
+def _forget(_: CommandKind, __: int, ___: list[int], ____: Records) -> None:
+    pass
+
+
 class Orders:
     """What a strategy may ask for; every method takes effect after the session's latency.
 
@@ -125,7 +134,7 @@ class Orders:
         self,
         kernel: Kernel,
         now_us: Callable[[], int],
-        keep: Callable[[int, list[int], Records], None] = lambda _, __, ___: None,
+        keep: Keep = _forget,
     ) -> None:
         self._kernel = kernel
         self._now_us = now_us
@@ -154,7 +163,7 @@ class Orders:
         each = [request.record() for request in requests]
         records = each[0] if len(each) == 1 else np.concatenate(each)
         ids = self._kernel.place(now_us, records.view(np.uint8))
-        self._keep(now_us, ids, records)
+        self._keep(CommandKind.PLACE, now_us, ids, records)
         return ids
 
     def bracket(
@@ -188,11 +197,18 @@ class Orders:
 
         Raises KernelError UNKNOWN_ORDER when it is not open.
         """
-        self._kernel.cancel(self._now_us(), order_id)
+        now_us = self._now_us()
+        self._kernel.cancel(now_us, order_id)
+        self._keep(CommandKind.CANCEL, now_us, [order_id], np.zeros(1, REQUEST))
 
     def cancel_all(self, market: int = -1) -> int:
         """Ask to cancel every open order, of one instrument or of all; return how many."""
-        return self._kernel.cancel_all(self._now_us(), market)
+        now_us = self._now_us()
+        count = self._kernel.cancel_all(now_us, market)
+        which = np.zeros(1, REQUEST)
+        which["market"] = ALL_MARKETS if market < 0 else market
+        self._keep(CommandKind.CANCEL_ALL, now_us, [0], which)
+        return count
 
     def amend(
         self, order_id: int, *, qty_lots: int = 0, limit_ticks: int = 0, trigger_ticks: int = 0
@@ -201,7 +217,12 @@ class Orders:
 
         Less quantity keeps its place in the queue; another price or more quantity loses it.
         """
-        self._kernel.amend(self._now_us(), order_id, qty_lots, limit_ticks, trigger_ticks)
+        now_us = self._now_us()
+        self._kernel.amend(now_us, order_id, qty_lots, limit_ticks, trigger_ticks)
+        new = np.zeros(1, REQUEST)
+        new["qty_lots"], new["price_ticks"] = qty_lots, limit_ticks
+        new["trigger_ticks"] = trigger_ticks
+        self._keep(CommandKind.AMEND, now_us, [order_id], new)
 
     def flatten(self, position_lots: int, market: int = 0) -> int | None:
         """Cancel all orders of an instrument and close the position; return the closing order."""

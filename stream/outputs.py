@@ -12,7 +12,7 @@ from flowtape._kernel import Kernel
 from flowtape.stream.config import EngineConfig, atoms_per_ticklot
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
-from flowtape.stream.orders import open_in_base
+from flowtape.stream.orders import Keep, open_in_base
 from flowtape.stream.records import (
     BUBBLE,
     ORDER,
@@ -39,23 +39,37 @@ class Columns(Protocol):
     def qty_lots(self) -> NDArray[np.int64]: ...  # noqa: D102
     @property
     def side(self) -> NDArray[np.int8]: ...  # noqa: D102
+    def slice(self, start: int, stop: int) -> "Columns":
+        """Return rows [start, stop)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class NumberedColumns:
-    """Trades of one instrument of several."""
+class PlainColumns:
+    """Trades as columns and nothing else."""
 
     ts_us: NDArray[np.int64]
     price_ticks: NDArray[np.int64]
     qty_lots: NDArray[np.int64]
     side: NDArray[np.int8]
-    market: NDArray[np.uint8]
+    market: NDArray[np.uint8] | None = None
 
     @classmethod
-    def of(cls, trades: Columns, number: int) -> Self:
+    def numbered(cls, trades: Columns, number: int) -> Self:
         """Return the same trades as those of instrument `number`."""
         numbers = np.full(len(trades.ts_us), number, np.uint8)
         return cls(trades.ts_us, trades.price_ticks, trades.qty_lots, trades.side, numbers)
+
+    def slice(self, start: int, stop: int) -> Self:
+        """Return rows [start, stop) as views of these columns."""
+        market = None if self.market is None else self.market[start:stop]
+        return type(self)(
+            self.ts_us[start:stop],
+            self.price_ticks[start:stop],
+            self.qty_lots[start:stop],
+            self.side[start:stop],
+            market,
+        )
 
 
 class MarketOutputs:
@@ -76,6 +90,7 @@ class MarketOutputs:
         looks: bool,
         lock: threading.RLock,
         sync: Callable[[], None],
+        keep: Keep,
     ) -> None:
         self._kernel = kernel
         self._number = number
@@ -105,6 +120,7 @@ class MarketOutputs:
             history=history,
             bubbles=self.bubbles,
             sync=sync,
+            keep=keep,
             decimals=decimals,
         )
 

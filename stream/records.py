@@ -454,8 +454,42 @@ PRINT = np.dtype(
 )
 """One trade as the tape pane shows it; not a kernel record."""
 
-COMMAND = np.dtype([("input", "<u8"), ("ts_us", "<i8"), ("order_id", "<u8"), ("request", REQUEST)])
-"""An order as it was asked for behind an input; not a kernel record."""
+PLACED = np.dtype([("input", "<u8"), ("ts_us", "<i8"), ("order_id", "<u8"), ("request", REQUEST)])
+"""An order that a run of arrays placed behind an input."""
+
+COMMAND = np.dtype(
+    [
+        ("input", "<u8"),
+        ("ts_us", "<i8"),
+        ("order_id", "<u8"),
+        ("request", REQUEST),
+        ("place", "<u4"),
+        ("kind", "u1"),
+        ("origin", "u1"),
+        ("reserved", "V2"),
+    ]
+)
+"""What was asked for as the `place`-th thing behind an input; not a kernel record.
+
+Orders that were placed by one call share a place. `kind` is a `commands.CommandKind`, `origin` a
+`commands.Origin`. Of an amendment `request` holds the new quantity, price and trigger (0: as it
+was), of a cancel-all and of an anchor the market, the latter's number as `client_id`.
+"""
+
+LINK = np.dtype(
+    [
+        ("block", "<u8"),
+        ("input", "<u8"),
+        ("stream_us", "<i8"),
+        ("place", "<u4"),
+        ("reserved", "V4"),
+        ("inputs", "V32"),
+        ("outputs", "V32"),
+        ("state", "V32"),
+        ("chain", "V32"),
+    ]
+)
+"""A link of the chain that names a session; see `chain.Chain`."""
 
 Records = NDArray[np.void]
 

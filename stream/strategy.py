@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtape._kernel import Kernel
+from flowtape.stream.commands import CommandKind
 from flowtape.stream.config import SECOND_US, Decide
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import MarketHistory
-from flowtape.stream.orders import Orders, Request
+from flowtape.stream.orders import Keep, Orders, Request
 from flowtape.stream.records import (
     BAR,
     FILL,
     FOOTPRINT,
     FOOTPRINT_ROW,
     PROFILE_ROW,
+    REQUEST,
     SESSION,
     SNAPSHOT,
     Records,
@@ -64,6 +66,7 @@ class Market:
         history: MarketHistory,
         bubbles: Ring,
         sync: Callable[[], None],
+        keep: Keep,
         decimals: int,
     ) -> None:
         self.instrument = instrument
@@ -75,6 +78,7 @@ class Market:
         self._history = history
         self._bubbles = bubbles
         self._decimals = decimals
+        self._keep = keep
         self._sync = sync
         """Brings ledger and bubbles up to the present input."""
         self._snapshot: np.void | None = None
@@ -161,6 +165,9 @@ class Market:
     def set_anchor(self, anchor: int) -> None:
         """Start an anchored VWAP (0 to 3) with the next trade; raises KernelError BAD_ANCHOR."""
         self._kernel.anchor(anchor, self.number)
+        which = np.zeros(1, REQUEST)
+        which["client_id"], which["market"] = anchor, self.number
+        self._keep(CommandKind.ANCHOR, self.now_us, [0], which)
 
     @property
     def now_us(self) -> int:

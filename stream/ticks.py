@@ -20,6 +20,7 @@ from flowtape.stream.config import money_decimals
 from flowtape.stream.errors import InputError
 from flowtape.stream.execution import FillModel, Lane, Role
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.outputs import PlainColumns
 from flowtape.stream.records import i128
 
 MS_US = 1000
@@ -162,7 +163,7 @@ class Engine:
         side = np.asarray(sides, np.int64)
         if not np.isin(side, (0, 1)).all():
             raise InputError("sides must be 0 for buyers or 1 for sellers")
-        columns = _Columns(
+        columns = PlainColumns(
             ts_us=np.ascontiguousarray(np.asarray(timestamps, np.int64) * MS_US),
             price_ticks=np.ascontiguousarray(np.asarray(price_ticks, np.int64) * self._grid_ticks),
             qty_lots=_lots(np.asarray(qtys, np.float64)),
@@ -254,14 +255,6 @@ class Engine:
         if exact_price != exact_price.to_integral_value() or exact_price % self._grid_ticks:
             raise InputError(f"price {price} is no multiple of {self.config.tick_size}")
         return int(exact_price)
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    ts_us: NDArray[np.int64]
-    price_ticks: NDArray[np.int64]
-    qty_lots: NDArray[np.int64]
-    side: NDArray[np.int8]
 
 
 def _decimal(value: float, name: str) -> Decimal:

@@ -121,7 +121,7 @@ def test_orders_give_the_session_of_a_strategy() -> None:
     theirs = by_strategy(Follower(orders=requests, places=places.tolist()))
     assert ours.metrics.fill_count > 20
     assert ours.digest == theirs.digest
-    assert ours.ledger.commands.all()["request"]["client_id"].tolist() == list(range(60))
+    assert ours.ledger.placed()["request"]["client_id"].tolist() == list(range(60))
 
 
 def test_a_bracket_in_an_array_closes_its_position() -> None:
@@ -237,7 +237,7 @@ def test_a_refused_order_stops_the_session_and_leaves_what_was() -> None:
     assert (error.status, error.decision, error.order) == ("LOT_SIZE", 100, 2)
     assert int(error.snapshot["position_lots"]) == 30_000
     assert int(error.snapshot["trade_count"]) == ROWS[100] + 1
-    assert len(error.ledger.commands.all()) == 2
+    assert len(error.ledger.placed()) == 2
     swept = sweep_targets(INSTRUMENT, COLUMNS, config, np.stack([targets, targets // 10]))
     assert swept.refused.tolist() == [0]
     assert [swept.status(0), swept.status(1)] == ["LOT_SIZE", "OK"]

@@ -25,7 +25,7 @@ def session() -> Engine:
 def test_every_fill_of_every_lane_is_a_step(session: Engine) -> None:
     ledger = session.ledger
     told = 0
-    for order_id in ledger.commands.all()["order_id"]:
+    for order_id in ledger.placed()["order_id"]:
         history = session.order(int(order_id))
         fills = [step for step in history.history() if step.change is None]
         told += len(fills)
@@ -39,7 +39,7 @@ def test_every_fill_of_every_lane_is_a_step(session: Engine) -> None:
 
 def test_results_of_orders_add_up_to_the_account(session: Engine) -> None:
     mark = int(session.snapshot["last_ticks"])
-    orders = [session.order(int(i)) for i in session.ledger.commands.all()["order_id"]]
+    orders = [session.order(int(i)) for i in session.ledger.placed()["order_id"]]
     start = 100_000 * 10**8
     for lane in Lane:
         made = sum(order.pnl_atoms(mark, lane) for order in orders)
@@ -64,7 +64,7 @@ def test_a_resting_order_in_words() -> None:
 def test_steps_say_what_role_and_print_they_had(session: Engine) -> None:
     steps = [
         step
-        for order_id in session.ledger.commands.all()["order_id"][:40]
+        for order_id in session.ledger.placed()["order_id"][:40]
         for step in session.order(int(order_id)).steps
     ]
     assert {step.role for step in steps if step.change is None} == {Role.MAKER, Role.TAKER}

@@ -1,0 +1,147 @@
+"""`flowtape sessions` and `verify`: sessions that were kept."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowtape.cli import common
+from flowtape.stream.errors import FlowError, InputError
+
+if TYPE_CHECKING:
+    from flowtape.replay.tapes import Tape
+    from flowtape.stream.session import Session
+    from flowtape.stream.strategy import Strategy
+
+DIFFERS, UNREADABLE, OTHER_SEMANTICS = 1, 2, 3
+
+
+def sessions(home: common.Home = None, as_json: common.Json = False) -> None:
+    """List the sessions that were kept: span, symbols, orders, P&L, digest, state.
+
+    Example: flowtape sessions
+    """
+    from flowtape.replay.sessions import SessionStore
+
+    store = SessionStore(common.sessions_dir(home))
+    found = store.sessions()
+    if as_json:
+        typer.echo(json.dumps([_described(one) for one in found], indent=2))
+        return
+    if not found:
+        typer.echo(
+            f"no sessions below {store.root}; keep one with: "
+            "flowtape backtest TAPE --strategy MODULE:CLASS --record"
+        )
+    for session in found:
+        typer.echo(_line(session))
+
+
+def verify(
+    session: Annotated[
+        str, typer.Argument(metavar="SESSION", help="An id, how it begins, a folder, or `last`.")
+    ],
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Run the strategy again and compare its commands.")
+    ] = False,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy",
+            help="Where the strategy lies now, if not where it lay.",
+            show_default=False,
+        ),
+    ] = None,
+    tapes: common.Tapes = None,
+    home: common.Home = None,
+    as_json: common.Json = False,
+) -> None:
+    """Run a session again and compare it with what was kept, block by block.
+
+    Exits 0 when it is the same, 1 when it differs, 2 when it cannot be read, 3 when this flowtape
+    counts otherwise than the one that made it.
+
+    Example: flowtape verify last --deep
+    """
+    from flowtape.replay.sessions import OtherSemanticsError, SessionStore
+    from flowtape.replay.sessions import verify as run_again
+
+    if strategy is not None and not deep:
+        raise InputError("--strategy is for --deep")
+    opened = SessionStore(common.sessions_dir(home)).open(session)
+    chosen = _strategy_of(opened, strategy) if deep else None
+    root = common.tapes_dir(tapes, home)
+
+    def open_tape(place: str, from_us: int | None, to_us: int | None) -> "Tape":
+        return common.open_tape(place, root, from_us, to_us)
+
+    rows = sum(ref.row_count for ref in opened.genesis.tapes)
+    try:
+        with common.progress("verifying", rows, wanted=not as_json) as tick:
+            verdict = run_again(opened, open_tape, chosen, tick)
+    except OtherSemanticsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(OTHER_SEMANTICS) from None
+    except FlowError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(UNREADABLE) from None
+    if as_json:
+        typer.echo(json.dumps({**asdict(verdict), "gaps": []}, indent=2))
+    elif verdict.difference is not None:
+        typer.echo(f"session {opened.id} differs: {verdict.difference}")
+    else:
+        until = "" if verdict.ended else ", as far as it was kept"
+        typer.echo(
+            f"session {opened.id} is the same{until}: {verdict.input_count:,} inputs, "
+            f"{verdict.command_count:,} commands, {verdict.block_count:,} blocks"
+        )
+        typer.echo(f"digest {verdict.digest}")
+    if verdict.difference is not None:
+        raise typer.Exit(DIFFERS)
+
+
+def _strategy_of(session: "Session", name: str | None) -> "Strategy":
+    from flowtape.stream.genesis import StrategyIdentity
+
+    identity = session.genesis.strategy
+    if identity is None:
+        raise InputError(f"session {session.id} ran no strategy; verify it without --deep")
+    settings = [f"{key}={value}" for key, value in identity.parameters.items()]
+    chosen = common.strategy_named(name or identity.name, settings)
+    assert chosen is not None
+    if StrategyIdentity.of(chosen).sha256 != identity.sha256:
+        typer.echo("the strategy's file has changed since the session was made", err=True)
+    return chosen
+
+
+def _described(session: "Session") -> dict[str, object]:
+    summary = session.summary
+    return {
+        "id": session.id,
+        "label": session.label,
+        "created": session.created,
+        "symbols": [one.symbol for one in session.genesis.instruments],
+        "strategy": session.genesis.strategy.name if session.genesis.strategy else None,
+        "state": "ended" if summary else "not ended",
+        **({} if summary is None else asdict(summary)),
+    }
+
+
+def _line(session: "Session") -> str:
+    from flowtape.replay.layout import time_text
+
+    symbols = "+".join(one.symbol for one in session.genesis.instruments)
+    strategy = session.genesis.strategy
+    name = Path(strategy.name.rpartition(":")[2]).name if strategy else "no strategy"
+    summary = session.summary
+    told = "not ended"
+    if summary is not None:
+        span = f"{time_text(summary.start_us)} to {time_text(summary.end_us)}"
+        told = (
+            f"{span}  {summary.order_count:,} orders  net P&L {float(summary.net_pnl):,.2f}  "
+            f"{summary.digest[:12]}"
+        )
+    label = f"  {session.label}" if session.label else ""
+    return f"{session.id}  {symbols}  {name}  {told}{label}"

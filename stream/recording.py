@@ -1,0 +1,87 @@
+"""What an engine does beside its work when its session is kept."""
+
+from typing import Protocol
+
+import numpy as np
+
+from flowtape._kernel import Kernel
+from flowtape.stream.chain import GRID_INPUTS, Chain, InputKind
+from flowtape.stream.ledger import Ledger
+from flowtape.stream.outputs import Columns
+from flowtape.stream.records import SNAPSHOT, Records
+
+
+class SessionSink(Protocol):
+    """Keeps what a session needs to be repeated."""
+
+    def commands(self, commands: Records, *, durable: bool) -> None:
+        """Write commands down; with `durable` they survive a power cut when this returns."""
+        ...
+
+    def link(self, link: Records) -> None:
+        """Write a link of the chain down."""
+        ...
+
+
+class Recording:
+    """Gives a sink every command before the next input, and the links of the chain."""
+
+    def __init__(self, kernel: Kernel, ledger: Ledger, chain: Chain, sink: SessionSink) -> None:
+        self.chain = chain
+        self._kernel = kernel
+        self._ledger = ledger
+        self._sink = sink
+        self._pending: list[Records] = []
+        self._commands = ledger.commands
+        self._outputs = (ledger.fills, ledger.other_fills, ledger.order_events, ledger.equity)
+        self._linked_commands = 0
+        self._linked = [0] * len(self._outputs)
+
+    def room(self) -> int:
+        """Return how many inputs the open block takes, one at least: a full one is closed."""
+        left = self.chain.left(int(self._snapshot()["input"]))
+        if left:
+            return left
+        self.link()
+        return GRID_INPUTS
+
+    def trades(self, trades: Columns) -> None:
+        """Take in trades that were applied; `room` must have been asked."""
+        self.chain.add_trades(trades)
+
+    def statement(self, kind: InputKind, market: int, ts_us: int, a: int = 0, b: int = 0) -> None:
+        """Take in another input that was applied; `room` must have been asked."""
+        self.chain.add(kind, market, ts_us, a, b)
+
+    def keep(self, commands: Records) -> None:
+        """Take commands that were done; `write` writes them."""
+        self._pending.append(commands)
+
+    def write(self, *, durable: bool) -> None:
+        """Write the commands that wait."""
+        if self._pending:
+            first, *more = self._pending
+            self._sink.commands(np.concatenate([first, *more]) if more else first, durable=durable)
+            self._pending.clear()
+
+    def link(self) -> None:
+        """Close the open block behind the last input and what followed it.
+
+        The kernel's outboxes must be empty.
+        """
+        snapshot = self._snapshot()
+        commands = self._commands.since(self._linked_commands)
+        outputs = [
+            series.since(head) for series, head in zip(self._outputs, self._linked, strict=True)
+        ]
+        self._linked_commands = self._commands.head
+        self._linked = [series.head for series in self._outputs]
+        at_input = int(snapshot["input"])
+        last = commands[-1:]
+        place = int(last["place"][0]) if len(last) and int(last["input"][0]) == at_input else 0
+        position = (at_input, place, int(snapshot["stream_us"]))
+        self._sink.link(self.chain.close(position, commands, outputs, self._kernel.save_state()))
+
+    def _snapshot(self) -> np.void:
+        snapshot: np.void = self._kernel.snapshot().view(SNAPSHOT)[0]
+        return snapshot
