@@ -15,6 +15,7 @@ from flowtape.stream.errors import InputError
 if TYPE_CHECKING:
     from flowtape.replay.player import Player
     from flowtape.replay.tapes import Tape
+    from flowtape.replay.together import Tapes
     from flowtape.replay.track import Track
     from flowtape.stream.engine import Engine
     from flowtape.stream.strategy import Strategy
@@ -35,7 +36,7 @@ def demo(
     from flowtape.replay.track import Track
 
     tape = demo_store().open(DEMO_SYMBOL)
-    track = Track(_engine(tape, None, {}), tape)
+    track = Track(_engine([tape], None, {}), tape)
     asyncio.run(_watch([track], parse_speed(speed), port))
 
 
@@ -68,6 +69,8 @@ def replay(
 ) -> None:
     """Replay tapes at any speed, on one clock, with or without a strategy.
 
+    A strategy trades all of them with one account.
+
     Example: flowtape replay BTCUSDT --speed 100 --from 2026-01-01T12:00
     """
     from flowtape.replay.player import parse_speed
@@ -92,25 +95,28 @@ def replay(
     start_us, end_us = common.parse_range_us(from_, to)
     root = common.tapes_dir(tapes, home)
     opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
-    engines = [_engine(t, chosen, settings, shown=dashboard) for t in opened]
+    # Without a strategy tapes have nothing in common but the clock.
+    groups = [[one] for one in opened] if chosen is None else [opened]
+    engines = [_engine(group, chosen, settings, shown=dashboard) for group in groups]
+    streams = [_stream(group) for group in groups]
     if dashboard:
-        tracks = [Track(engine, t) for engine, t in zip(engines, opened, strict=True)]
+        tracks = [Track(engine, one) for engine, one in zip(engines, streams, strict=True)]
         asyncio.run(_watch(tracks, factor, port))
         return
     began = time.perf_counter()
     if unseen:
-        for engine, one in zip(engines, opened, strict=True):
+        for engine, one in zip(engines, streams, strict=True):
             with common.progress("replaying", len(one), wanted=not as_json) as tick:
                 fold(engine, one.read_batches(cached=cache), tick)
     else:
-        tracks = [Track(engine, t) for engine, t in zip(engines, opened, strict=True)]
+        tracks = [Track(engine, one) for engine, one in zip(engines, streams, strict=True)]
         _play_unseen(tracks, factor)
     _report(engines, time.perf_counter() - began, as_json=as_json)
 
 
 def backtest(
     tape: Annotated[
-        str, typer.Argument(metavar="TAPE", help="A symbol, a tape folder or a recording.")
+        list[str], typer.Argument(metavar="TAPE", help="Symbols, tape folders or recordings.")
     ],
     strategy: Annotated[
         str, typer.Option("--strategy", help="package.module:Class or path/file.py:Class.")
@@ -145,6 +151,8 @@ def backtest(
 ) -> None:
     """Run a strategy over a tape and write report.html, metrics.json, equity.csv, fills.csv.
 
+    Several tapes are traded with one account.
+
     Example: flowtape backtest BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
     from flowtape.dashboards.tearsheet import tearsheet
@@ -164,19 +172,22 @@ def backtest(
         lanes,
     )
     start_us, end_us = common.parse_range_us(from_, to)
-    opened = common.open_tape(tape, common.tapes_dir(tapes, home), start_us, end_us)
+    root = common.tapes_dir(tapes, home)
+    opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
     engine = _engine(opened, chosen, settings, shown=False, order_flow=order_flow)
-    folder = out or Path(f"backtest-{type(chosen).__name__}-{opened.instrument.symbol}")
+    symbols = "+".join(one.instrument.symbol for one in opened)
+    folder = out or Path(f"backtest-{type(chosen).__name__}-{symbols}")
     batch.check_folder(folder)
-    with common.progress("backtesting", len(opened), wanted=not as_json) as tick:
-        fold(engine, opened.read_batches(cached=True), tick)
+    stream = _stream(opened)
+    with common.progress("backtesting", len(stream), wanted=not as_json) as tick:
+        fold(engine, stream.read_batches(cached=True), tick)
     result = batch.result_of(engine)
     metrics = batch.metrics_json(result)
     batch.write_files(
         folder,
         {
             "report.html": tearsheet(
-                result.instrument, result.ledger, json.loads(metrics), result.config.bar_us
+                result.instruments, result.ledger, json.loads(metrics), result.config.bar_us
             ),
             "metrics.json": metrics + "\n",
             "equity.csv": batch.equity_csv(result),
@@ -193,8 +204,14 @@ def backtest(
         typer.echo("\n".join(engine.order(order_id).lines()))
 
 
+def _stream(tapes: "list[Tape]") -> "Tape | Tapes":
+    from flowtape.replay.together import Tapes
+
+    return tapes[0] if len(tapes) == 1 else Tapes(tapes)
+
+
 def _engine(
-    tape: "Tape",
+    tapes: "list[Tape]",
     strategy: "Strategy | None",
     settings: dict[str, object],
     *,
@@ -202,18 +219,19 @@ def _engine(
     order_flow: bool = True,
 ) -> "Engine":
     from flowtape.replay.backtest import EQUITY_GRID_US
-    from flowtape.stream.config import EngineConfig, bubble_band_ticks
+    from flowtape.stream.config import EngineConfig, MarketSettings, bubble_band_ticks
     from flowtape.stream.engine import Engine
 
-    first = tape.full_trades(0, 1)
+    firsts = [int(tape.full_trades(0, 1).price_ticks[0]) for tape in tapes]
     config = EngineConfig(
-        bubble_band_ticks=bubble_band_ticks(int(first.price_ticks[0])),
+        markets=tuple(MarketSettings(bubble_band_ticks=bubble_band_ticks(p)) for p in firsts),
         equity_grid_us=EQUITY_GRID_US if strategy is not None else 0,
         **settings,  # type: ignore[arg-type]
     )
     if not order_flow:
         config = config.without_order_flow()
-    return Engine(tape.instrument, config, strategy, shown=shown, tradable=strategy is not None)
+    instruments = [tape.instrument for tape in tapes]
+    return Engine(instruments, config, strategy, shown=shown, tradable=strategy is not None)
 
 
 async def _watch(tracks: "list[Track]", speed: float, port: int) -> None:
@@ -222,7 +240,7 @@ async def _watch(tracks: "list[Track]", speed: float, port: int) -> None:
     player = Player(tracks, speed=speed)
     player.start()
     try:
-        feeds = [(track.engine.view, player) for track in tracks]
+        feeds = [(view, player) for track in tracks for view in track.engine.views]
         await common.show(feeds, port, _tell_failure(player))
     finally:
         player.stop()

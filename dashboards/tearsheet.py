@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,23 +84,26 @@ _PAGE = """<!doctype html>
 
 
 def tearsheet(
-    instrument: Instrument, ledger: Ledger, metrics: Mapping[str, Any], bar_us: int
+    instruments: Sequence[Instrument], ledger: Ledger, metrics: Mapping[str, Any], bar_us: int
 ) -> str:
     """Return the page for a finished session.
 
     `metrics` holds what `metrics.json` holds; `bar_us` is the span of the ledger's bars.
     """
     colours = palette("dark", "teal")
+    atom = 10.0 ** -money_decimals(*instruments)
     figures = {
-        "Equity": _equity(instrument, ledger, colours),
-        "Drawdown": _drawdown(instrument, ledger, colours),
-        "Price and fills": _price(instrument, ledger, bar_us, colours),
+        "Equity": _equity(ledger, atom, colours),
+        "Drawdown": _drawdown(ledger, atom, colours),
     }
+    for number, one in enumerate(instruments):
+        name = "Price and fills" if len(instruments) == 1 else f"{one.symbol} and fills"
+        figures[name] = _price(one, number, ledger, bar_us, colours)
     span_ms = Range1d(_ms(metrics["start_us"]), _ms(metrics["end_us"]))
     for plot in figures.values():
         plot.x_range = span_ms
     script, divs = components(figures)
-    title = f"{metrics['strategy']} on {instrument.symbol}"
+    title = f"{metrics['strategy']} on {', '.join(one.symbol for one in instruments)}"
     settings = ", ".join(f"{k} = {v}" for k, v in metrics["parameters"].items())
     span = f"{_moment(metrics['start_us'])} to {_moment(metrics['end_us'])} UTC"
     subtitle = (
@@ -159,18 +162,17 @@ def _thinned(count: int) -> NDArray[np.int64]:
 
 
 def _curve(
-    instrument: Instrument, ledger: Ledger, lane: str = "equity"
+    ledger: Ledger, atom: float, lane: str = "equity"
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     points = ledger.equity.all()
-    equity = i128_float(points[f"{lane}_atoms"]) / 10.0 ** money_decimals(instrument)
-    return points["ts_us"] / 1e3, equity
+    return points["ts_us"] / 1e3, i128_float(points[f"{lane}_atoms"]) * atom
 
 
-def _equity(instrument: Instrument, ledger: Ledger, colours: Mapping[str, str]) -> figure:
-    ts_ms, equity = _curve(instrument, ledger)
+def _equity(ledger: Ledger, atom: float, colours: Mapping[str, str]) -> figure:
+    ts_ms, equity = _curve(ledger, atom)
     plot = _figure(colours, height=240)
     rows = _thinned(len(equity))
-    lanes = [equity] + [_curve(instrument, ledger, n)[1] for n in ("optimistic", "pessimistic")]
+    lanes = [equity] + [_curve(ledger, atom, lane)[1] for lane in ("optimistic", "pessimistic")]
     low, high = np.minimum.reduce(lanes), np.maximum.reduce(lanes)
     source = ColumnDataSource(
         {"ts": ts_ms[rows], "equity": equity[rows], "low": low[rows], "high": high[rows]}
@@ -191,8 +193,8 @@ def _equity(instrument: Instrument, ledger: Ledger, colours: Mapping[str, str]) 
     return plot
 
 
-def _drawdown(instrument: Instrument, ledger: Ledger, colours: Mapping[str, str]) -> figure:
-    ts_ms, equity = _curve(instrument, ledger)
+def _drawdown(ledger: Ledger, atom: float, colours: Mapping[str, str]) -> figure:
+    ts_ms, equity = _curve(ledger, atom)
     plot = _figure(colours, height=120)
     falls = equity / np.maximum.accumulate(equity) - 1
     rows = _thinned(len(falls))
@@ -202,10 +204,11 @@ def _drawdown(instrument: Instrument, ledger: Ledger, colours: Mapping[str, str]
 
 
 def _price(
-    instrument: Instrument, ledger: Ledger, bar_us: int, colours: Mapping[str, str]
+    instrument: Instrument, number: int, ledger: Ledger, bar_us: int, colours: Mapping[str, str]
 ) -> figure:
     scale = 10.0**instrument.price_decimals
-    bars, fills = ledger.bars.all(), ledger.fills.all()
+    bars, fills = ledger.markets[number].bars.all(), ledger.fills.all()
+    fills = fills[fills["market"] == number]
     plot = _figure(colours, height=320)
     if len(bars):
         rows = _thinned(len(bars))

@@ -1,4 +1,4 @@
-"""A tape through a strategy at full speed, and the files that come out of it."""
+"""Tapes through a strategy at full speed, and the files that come out of it."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from flowtape.replay.metrics import Metrics, measure
 from flowtape.replay.tapes import Tape
+from flowtape.replay.together import Tapes
 from flowtape.replay.track import fold
 from flowtape.stream.config import EngineConfig, money_decimals
 from flowtape.stream.decimals import format_decimal
@@ -43,7 +44,7 @@ class Result:
         digest: hex digest of all results; equal sessions have equal ones.
     """
 
-    instrument: Instrument
+    instruments: tuple[Instrument, ...]
     config: EngineConfig
     strategy: str
     parameters: dict[str, object]
@@ -55,16 +56,34 @@ class Result:
     metrics: Metrics
     digest: str
 
+    @property
+    def instrument(self) -> Instrument:
+        """The first instrument."""
+        return self.instruments[0]
+
+    @property
+    def symbols(self) -> str:
+        """The symbols, with a plus between them."""
+        return "+".join(one.symbol for one in self.instruments)
+
+    @property
+    def money_decimals(self) -> int:
+        """Decimals of the quote asset that one atom of money stands for."""
+        return money_decimals(*self.instruments)
+
 
 def backtest(
-    instrument: Instrument,
-    tape: Tape,
+    instruments: Instrument | Sequence[Instrument],
+    tape: Tape | Tapes,
     strategy: Strategy,
     config: EngineConfig,
     tick: Callable[[int], None] | None = None,
 ) -> Result:
-    """Run a strategy over a tape; `tick` is called with the rows done every now and then."""
-    engine = Engine(instrument, config, strategy, shown=False)
+    """Run a strategy over a tape, or over several with one account.
+
+    `tick` is called with the rows done every now and then.
+    """
+    engine = Engine(instruments, config, strategy, shown=False)
     fold(engine, tape.read_batches(cached=True), tick)
     return result_of(engine)
 
@@ -76,16 +95,16 @@ def result_of(engine: Engine) -> Result:
         raise InputError("only a finished session with a strategy has a result")
     snapshot = engine.snapshot
     return Result(
-        instrument=engine.instrument,
+        instruments=engine.instruments,
         config=engine.config,
         strategy=type(strategy).__name__,
         parameters=parameters_of(strategy),
-        trade_count=int(snapshot["trade_count"]),
+        trade_count=engine.trade_count,
         start_us=engine.start_us,
         end_us=int(snapshot["stream_us"]),
         ledger=engine.ledger,
         snapshot=snapshot,
-        metrics=measure(engine.instrument, engine.config, engine.ledger, snapshot),
+        metrics=measure(engine.instruments, engine.config, engine.ledger, snapshot),
         digest=engine.digest(),
     )
 
@@ -94,7 +113,7 @@ def metrics_json(result: Result) -> str:
     """Return `metrics.json`: what was run, its metrics and its digest."""
     return json.dumps(
         {
-            "symbol": result.instrument.symbol,
+            "symbol": result.symbols,
             "market": result.instrument.market,
             "strategy": result.strategy,
             "parameters": result.parameters,
@@ -113,28 +132,24 @@ def metrics_json(result: Result) -> str:
 
 def equity_csv(result: Result) -> str:
     """Return `equity.csv`: the account at each fill and each point of the equity grid."""
-    decimals = money_decimals(result.instrument)
-    qty_decimals, price_decimals = result.instrument.qty_decimals, result.instrument.price_decimals
+    decimals = result.money_decimals
     header = ("ts_us", "equity", "position", "mark", "realized_pnl", "fees")
-    return _csv(
-        header,
-        (
-            (
-                int(p["ts_us"]),
-                _money(i128(p["equity_atoms"]), decimals),
-                format_decimal(int(p["position_lots"]), qty_decimals),
-                format_decimal(int(p["mark_ticks"]), price_decimals),
-                _money(i128(p["realized_atoms"]), decimals),
-                _money(i128(p["fees_atoms"]), decimals),
-            )
-            for p in result.ledger.equity.all()
-        ),
-    )
+
+    def row(point: np.void) -> Iterator[object]:
+        one = result.instruments[int(point["market"])]
+        yield int(point["ts_us"])
+        yield _money(i128(point["equity_atoms"]), decimals)
+        yield format_decimal(int(point["position_lots"]), one.qty_decimals)
+        yield format_decimal(int(point["mark_ticks"]), one.price_decimals)
+        yield _money(i128(point["realized_atoms"]), decimals)
+        yield _money(i128(point["fees_atoms"]), decimals)
+        yield from _symbol(result, one)
+
+    return _csv(_with_symbol(result, header), map(row, result.ledger.equity.all()))
 
 
 def fills_csv(result: Result) -> str:
     """Return `fills.csv`: one line for each fill of each lane, exact decimals."""
-    decimals = money_decimals(result.instrument)
     ledger = result.ledger
     fills = np.concatenate([ledger.fills.all(), ledger.other_fills.all()])
     client_ids = {
@@ -143,23 +158,30 @@ def fills_csv(result: Result) -> str:
         if c["request"]["client_id"]
     }
     header = ("order_id", "client_id", "lane", "ts_us", "side", "price", "qty", "role", "fee")
-    return _csv(
-        header,
-        (
-            (
-                int(f["order_id"]),
-                client_ids.get(int(f["order_id"]), ""),
-                Lane(int(f["lane"])).name.lower(),
-                int(f["ts_us"]),
-                "buy" if f["side"] > 0 else "sell",
-                format_decimal(int(f["price_ticks"]), result.instrument.price_decimals),
-                format_decimal(int(f["qty_lots"]), result.instrument.qty_decimals),
-                Role(int(f["role"])).name.lower(),
-                _money(i128(f["fee_atoms"]), decimals),
-            )
-            for f in fills[np.argsort(fills["input"], kind="stable")]
-        ),
-    )
+
+    def row(fill: np.void) -> Iterator[object]:
+        one = result.instruments[int(fill["market"])]
+        yield int(fill["order_id"])
+        yield client_ids.get(int(fill["order_id"]), "")
+        yield Lane(int(fill["lane"])).name.lower()
+        yield int(fill["ts_us"])
+        yield "buy" if fill["side"] > 0 else "sell"
+        yield format_decimal(int(fill["price_ticks"]), one.price_decimals)
+        yield format_decimal(int(fill["qty_lots"]), one.qty_decimals)
+        yield Role(int(fill["role"])).name.lower()
+        yield _money(i128(fill["fee_atoms"]), result.money_decimals)
+        yield from _symbol(result, one)
+
+    in_order = fills[np.argsort(fills["input"], kind="stable")]
+    return _csv(_with_symbol(result, header), map(row, in_order))
+
+
+def _with_symbol(result: Result, header: tuple[str, ...]) -> tuple[str, ...]:
+    return (*header, "symbol") if len(result.instruments) > 1 else header
+
+
+def _symbol(result: Result, instrument: Instrument) -> tuple[str, ...]:
+    return (instrument.symbol,) if len(result.instruments) > 1 else ()
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:

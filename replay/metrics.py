@@ -1,13 +1,15 @@
 """Figures of a finished session, from its ledger alone."""
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowtape.stream.config import EngineConfig, money_decimals
+from flowtape.stream.config import EngineConfig, atoms_per_ticklot, money_decimals
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
 from flowtape.stream.records import i128, i128_float
@@ -58,10 +60,10 @@ class Metrics:
 
 
 def measure(
-    instrument: Instrument, config: EngineConfig, ledger: Ledger, snapshot: np.void
+    instruments: Sequence[Instrument], config: EngineConfig, ledger: Ledger, snapshot: np.void
 ) -> Metrics:
     """Return the metrics of a session whose stream has ended."""
-    decimals = money_decimals(instrument)
+    decimals = money_decimals(*instruments)
 
     def money(atoms: int) -> str:
         return f"{Decimal(atoms).scaleb(-decimals):f}"
@@ -72,8 +74,10 @@ def measure(
     won = sum(trip for trip in trips if trip > 0)
     lost = -sum(trip for trip in trips if trip < 0)
     fills = ledger.fills.all()
-    atoms = 10 ** (decimals - instrument.price_decimals - instrument.qty_decimals)
-    notional = sum(int(f["price_ticks"]) * int(f["qty_lots"]) for f in fills) * atoms
+    atoms = [atoms_per_ticklot(one, decimals) for one in instruments]
+    notional = sum(
+        int(f["price_ticks"]) * int(f["qty_lots"]) * atoms[int(f["market"])] for f in fills
+    )
     curve = np.append(i128_float(ledger.equity.all()["equity_atoms"]), float(final))
     return Metrics(
         initial_cash=money(initial),
@@ -98,18 +102,24 @@ def measure(
 def round_trips(ledger: Ledger) -> list[int]:
     """Return the net P&L in atoms of each stretch from flat to flat, or to the other side.
 
-    A fill that turns the position over ends a stretch; its fee belongs to that stretch.
+    Each instrument has stretches of its own. A fill that turns the position over ends a stretch;
+    its fee belongs to that stretch.
     """
     trips: list[int] = []
-    position, booked = 0, 0
+    positions: defaultdict[int, int] = defaultdict(int)
+    earned: defaultdict[int, int] = defaultdict(int)
+    booked = 0
     points = ledger.equity.all()[points_of_fills(ledger)]
     for fill, point in zip(ledger.fills.all(), points, strict=True):
-        after = position + int(fill["side"]) * int(fill["qty_lots"])
-        if position and (after == 0 or (after > 0) != (position > 0)):
-            net = i128(point["realized_atoms"]) - i128(point["fees_atoms"])
-            trips.append(net - booked)
-            booked = net
-        position = after
+        market = int(fill["market"])
+        net = i128(point["realized_atoms"]) - i128(point["fees_atoms"])
+        earned[market] += net - booked
+        booked = net
+        before = positions[market]
+        after = before + int(fill["side"]) * int(fill["qty_lots"])
+        if before and (after == 0 or (after > 0) != (before > 0)):
+            trips.append(earned.pop(market))
+        positions[market] = after
     return trips
 
 

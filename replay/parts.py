@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from flowtape.replay.schema import FAST_COLUMNS, TAPE_SCHEMA, PartMeta, from_table
 from flowtape.stream.errors import InputError, TapeError
@@ -67,6 +68,7 @@ class TapeColumns:
 
     `ts_us, price_ticks, qty_lots` are int64, `side` is int8 (+1 buyer was the aggressor, -1
     seller). `extremes` follow from them; columns from the cache have them, copies have not.
+    `market` (uint8) numbers each row's instrument where there are several.
     """
 
     ts_us: I64
@@ -74,6 +76,7 @@ class TapeColumns:
     qty_lots: I64
     side: I8
     extremes: BlockExtremes | None = field(default=None, kw_only=True)
+    market: NDArray[np.uint8] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.ts_us)
@@ -87,6 +90,7 @@ class TapeColumns:
             self.qty_lots[start:stop],
             self.side[start:stop],
             extremes=self.extremes.slice(start, stop) if self.extremes is not None else None,
+            market=self.market[start:stop] if self.market is not None else None,
         )
 
     def with_extremes(self) -> "TapeColumns":

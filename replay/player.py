@@ -170,7 +170,8 @@ class Player:
                 self._error = error
                 self._playing = False
                 for track in self._tracks:
-                    track.engine.view.notice = str(error)
+                    for view in track.engine.views:
+                        view.notice = str(error)
                 self._wake.notify_all()
 
     def _clock_now(self) -> int:

@@ -16,10 +16,11 @@ from flowtape.replay.metrics import measure
 from flowtape.replay.parts import TapeColumns
 from flowtape.replay.track import SLICE_ROWS, fold
 from flowtape.stream.config import EngineConfig
-from flowtape.stream.engine import Columns, Engine
+from flowtape.stream.engine import Engine
 from flowtape.stream.errors import FlowError, InputError
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
+from flowtape.stream.outputs import Columns
 from flowtape.stream.records import COMMAND, REQUEST, Records
 from flowtape.stream.trades import I64
 
@@ -165,7 +166,7 @@ def _finish(
         engine.end()
     snapshot = engine.snapshot
     return Result(
-        instrument=engine.instrument,
+        instruments=engine.instruments,
         config=engine.config,
         strategy=name,
         parameters=parameters,
@@ -174,7 +175,7 @@ def _finish(
         end_us=int(snapshot["stream_us"]),
         ledger=engine.ledger,
         snapshot=snapshot,
-        metrics=measure(engine.instrument, engine.config, engine.ledger, snapshot),
+        metrics=measure(engine.instruments, engine.config, engine.ledger, snapshot),
         digest=engine.digest(),
     )
 

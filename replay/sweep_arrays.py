@@ -22,10 +22,10 @@ from flowtape.replay.signals import (
     whole_lots,
 )
 from flowtape.stream.config import EngineConfig, kernel_records, money_decimals
-from flowtape.stream.engine import Columns
 from flowtape.stream.errors import InputError, KernelError, TapeError
 from flowtape.stream.execution import AccountKind
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.outputs import Columns
 from flowtape.stream.records import I128, SWEEP_RESULT, Records, i128, i128_float
 
 

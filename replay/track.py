@@ -95,14 +95,16 @@ class Track:
         self.advance(row)
 
     def volume(self, start_us: int, end_us: int, bins_count: int) -> NDArray[np.int64]:
-        """Return the lots traded in `bins_count` equal spans of [start_us, end_us]."""
+        """Return the lots of the first instrument in equal spans of [start_us, end_us]."""
         edges = np.linspace(start_us, end_us + 1, bins_count + 1)
         lots = np.zeros(bins_count, np.int64)
         for segment, columns in enumerate(self._segments):
-            times = self._times_of(segment)
+            times, qty_lots = self._times_of(segment), columns.qty_lots
+            if columns.market is not None:
+                times, qty_lots = times[columns.market == 0], qty_lots[columns.market == 0]
             rows = np.searchsorted(times, edges)
             for i in np.flatnonzero(np.diff(rows)):
-                lots[i] += columns.qty_lots[rows[i] : rows[i + 1]].sum()
+                lots[i] += qty_lots[rows[i] : rows[i + 1]].sum()
         return lots
 
     def _pieces(self, start: int, stop: int) -> Iterator[TapeColumns]:
@@ -139,10 +141,10 @@ def apply_piece(engine: Engine, piece: TapeColumns) -> None:
     except KernelError as error:
         if not error.status.startswith("BAD_"):
             raise
-        symbol = engine.instrument.symbol
+        symbols = [one.symbol for one in engine.instruments]
         raise TapeError(
-            f"the fast copy of {symbol} is damaged ({error}); put it right with: "
-            f"flowtape doctor {symbol} --repair"
+            f"the fast copy of {' or '.join(symbols)} is damaged ({error}); put it right with: "
+            + " and ".join(f"flowtape doctor {symbol} --repair" for symbol in symbols)
         ) from None
 
 

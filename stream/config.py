@@ -1,7 +1,7 @@
 """What a session fixes before its first input."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from flowtape.stream.records import (
 SECOND_US = 1_000_000
 
 SERIES_MAX = 8
+INSTRUMENTS_MAX = 64
 
 # Fees are charged at the precision in which Binance books commissions.
 FEE_DECIMALS = 8
@@ -52,6 +53,23 @@ class Decide:
     grid_us: int = 0
     trades_count: int = 0
     on_fill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MarketSettings:
+    """What one instrument of several has for itself; None: what the config says for all.
+
+    Attributes:
+        bubble_band_ticks: furthest price within a bubble from its first.
+        leverage: of isolated positions.
+        maintenance_ppm: margin that an isolated position must keep.
+        rules: what the venue takes as an order.
+    """
+
+    bubble_band_ticks: int | None = None
+    leverage: int | None = None
+    maintenance_ppm: int | None = None
+    rules: VenueRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,7 @@ class EngineConfig:
         leverage: of isolated positions.
         maintenance_ppm: margin that an isolated position must keep, in millionths of its value.
         rules: what the venue takes as an order.
+        markets: what instruments have for themselves, in the order of their numbers.
         decide: when the strategy is called.
     """
 
@@ -117,6 +136,7 @@ class EngineConfig:
     leverage: int = 1
     maintenance_ppm: int = 5_000
     rules: VenueRules = field(default_factory=VenueRules)
+    markets: tuple[MarketSettings, ...] = ()
     decide: Decide = field(default_factory=Decide)
 
     @property
@@ -150,15 +170,17 @@ def bubble_band_ticks(price_ticks: int) -> int:
     return price_ticks // 20_000
 
 
-def money_decimals(instrument: Instrument) -> int:
-    """Return the decimals of the quote asset that one atom of money stands for."""
-    return max(FEE_DECIMALS, instrument.price_decimals + instrument.qty_decimals)
+def money_decimals(*instruments: Instrument) -> int:
+    """Return the decimals of the quote asset that one atom of an account's money stands for.
+
+    Instruments that share an account share the finest.
+    """
+    return max((FEE_DECIMALS, *(one.price_decimals + one.qty_decimals for one in instruments)))
 
 
-def atoms_per_ticklot(instrument: Instrument) -> int:
-    """Return how many atoms of money one tick times one lot is."""
-    grid = instrument.price_decimals + instrument.qty_decimals
-    return int(10 ** (money_decimals(instrument) - grid))
+def atoms_per_ticklot(instrument: Instrument, decimals: int) -> int:
+    """Return how many atoms one tick times one lot is, for money of so many decimals."""
+    return int(10 ** (decimals - instrument.price_decimals - instrument.qty_decimals))
 
 
 def make_kernel(
@@ -178,9 +200,19 @@ def kernel_records(
     """Return what a kernel is made of: records of `records.CONFIG` and of `records.MARKET`."""
     if isinstance(instruments, Instrument):
         instruments = (instruments,)
-    decimals = max(map(money_decimals, instruments))
+    if not 1 <= len(instruments) <= INSTRUMENTS_MAX:
+        count = len(instruments)
+        raise InputError(f"an account holds 1 to {INSTRUMENTS_MAX} instruments, not {count}")
+    if len(config.markets) > len(instruments):
+        given, there = len(config.markets), len(instruments)
+        raise InputError(f"settings for {given} markets were given, but there are {there}")
+    decimals = money_decimals(*instruments)
+    own = (*config.markets, *[MarketSettings()] * (len(instruments) - len(config.markets)))
     try:
-        markets = [_market_record(i, config, decimals) for i in instruments]
+        markets = [
+            _market_record(instrument, _for_market(config, one), decimals)
+            for instrument, one in zip(instruments, own, strict=True)
+        ]
         return _config_record(config, decimals), np.concatenate(markets)
     except (OverflowError, ValueError) as error:
         raise InputError(f"a setting of the engine is out of range: {error}") from None
@@ -234,10 +266,14 @@ def _config_record(config: EngineConfig, decimals: int) -> Records:
     return record
 
 
+def _for_market(config: EngineConfig, own: MarketSettings) -> EngineConfig:
+    given = {f.name: getattr(own, f.name) for f in fields(own)}
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
 def _market_record(instrument: Instrument, config: EngineConfig, decimals: int) -> Records:
     record = np.zeros(1, MARKET)
-    grid = instrument.price_decimals + instrument.qty_decimals
-    record["atoms_per_ticklot"] = 10 ** (decimals - grid)
+    record["atoms_per_ticklot"] = atoms_per_ticklot(instrument, decimals)
     record["leverage"] = config.leverage
     record["maintenance_ppm"] = config.maintenance_ppm
     for name in VENUE_RULES.names or ():

@@ -1,6 +1,6 @@
 """The order microscope: everything that happened to one order, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -117,13 +117,15 @@ class OrderHistory:
     """An order as it was asked for (a record of `records.COMMAND`) and its steps in order."""
 
     instrument: Instrument
+    money_decimals: int
+    """Decimals of the quote asset that an atom stands for."""
     command: np.void
     steps: tuple[Step, ...]
     fills: Records
     """Its fills in all lanes, records of `records.FILL`."""
 
     @classmethod
-    def of(cls, instrument: Instrument, ledger: Ledger, order_id: int) -> "OrderHistory":
+    def of(cls, instruments: Sequence[Instrument], ledger: Ledger, order_id: int) -> "OrderHistory":
         """Return the history of an order; raises InputError when there was none such."""
         commands = ledger.commands.all()
         found = commands[commands["order_id"] == order_id]
@@ -139,7 +141,8 @@ class OrderHistory:
             *(_of_fill(fill) for fill in fills),
         ]
         steps.sort(key=lambda s: (s.input, s.lane is not None, s.lane or 0, _place(s)))
-        return cls(instrument, found[0], tuple(steps), fills)
+        instrument = instruments[int(found[0]["request"]["market"])]
+        return cls(instrument, money_decimals(*instruments), found[0], tuple(steps), fills)
 
     def history(self) -> tuple[Step, ...]:
         """Return the steps in order."""
@@ -159,7 +162,8 @@ class OrderHistory:
         one = self.outcome(lane)
         gain = mark_ticks * one.filled_lots - one.notional_ticklots
         side = int(self.command["request"]["side"])
-        return side * gain * atoms_per_ticklot(self.instrument) - one.fees_atoms
+        atoms = atoms_per_ticklot(self.instrument, self.money_decimals)
+        return side * gain * atoms - one.fees_atoms
 
     def lines(self, lane: Lane | None = None) -> Iterator[str]:
         """Yield the history in words, of one lane or of all."""
@@ -175,8 +179,7 @@ class OrderHistory:
     def _outcome(self, lane: Lane) -> str:
         one = self.outcome(lane)
         average = one.notional_ticklots / one.filled_lots / 10.0**self.instrument.price_decimals
-        decimals = money_decimals(self.instrument)
-        fees = f"{Decimal(one.fees_atoms).scaleb(-decimals):f}"
+        fees = f"{Decimal(one.fees_atoms).scaleb(-self.money_decimals):f}"
         return f"filled {self._qty(one.filled_lots)} at {average:,.4f} on average, fees {fees}"
 
     def _asked(self) -> str:

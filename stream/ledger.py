@@ -3,6 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flowtape.stream.execution import Lane
 from flowtape.stream.records import (
     BAR,
@@ -31,61 +34,99 @@ class BarHistory:
     footprint_rows: Series
 
 
-class Ledger:
-    """Closed bars, footprints, marks, fills, order events, equity points and orders asked for.
+@dataclass(frozen=True, slots=True)
+class MarketHistory:
+    """The series of bars of one instrument, and its marks."""
 
-    All of them, in order. `fills` are those of the base lane, `other_fills` those of the optimistic
-    and the pessimistic one. Each kind is hashed as it grows, so the digest of a session does not
-    depend on how its inputs were cut. Without `keeps_bars`, bars and footprints are hashed only: a
-    year of them is gigabytes.
-    """
+    series: tuple[BarHistory, ...]
+    marks: Series
+    bars: Series
+    """Closed bars of the first series; stays empty where there is no series."""
 
-    def __init__(self, *, keeps_bars: bool = True, series_count: int = 1) -> None:
-        self.keeps_bars = keeps_bars
-        self.series = tuple(
+    @classmethod
+    def empty(cls, series_count: int) -> "MarketHistory":
+        """Return a history of so many series before its first input."""
+        series = tuple(
             BarHistory(Series(BAR), Series(FOOTPRINT), Series(FOOTPRINT_ROW))
             for _ in range(series_count)
         )
-        self._no_bars = Series(BAR)
-        self.marks = Series(MARK)
+        return cls(series, Series(MARK), series[0].bars if series else Series(BAR))
+
+
+class Ledger:
+    """Closed bars, footprints, marks, fills, order events, equity points and orders asked for.
+
+    All of them, in order: what belongs to one instrument in `markets`, by its number, the account's
+    here. `fills` are those of the base lane, `other_fills` those of the optimistic and the
+    pessimistic one. Each kind is hashed as it grows, so the digest of a session does not depend on
+    how its inputs were cut. Without `keeps_bars`, bars and footprints are hashed only: a year of
+    them is gigabytes.
+    """
+
+    def __init__(
+        self, *, keeps_bars: bool = True, series_count: int = 1, market_count: int = 1
+    ) -> None:
+        self.keeps_bars = keeps_bars
+        self.markets = tuple(MarketHistory.empty(series_count) for _ in range(market_count))
         self.fills = Series(FILL)
         self.order_events = Series(ORDER_EVENT)
         self.equity = Series(EQUITY)
         self.commands = Series(COMMAND)
         self.other_fills = Series(FILL)
         self._kept = {
-            "marks": self.marks,
             "fills": self.fills,
             "order_events": self.order_events,
             "equity": self.equity,
             "commands": self.commands,
         }
-        self._kinds = dict(self._kept)
-        for i, one in enumerate(self.series):
-            self._kinds[f"bars.{i}"] = one.bars
-            self._kinds[f"footprints.{i}"] = one.footprints
-            self._kinds[f"footprint_rows.{i}"] = one.footprint_rows
+        bars: dict[str, Series] = {}
+        for number, market in enumerate(self.markets):
+            self._kept[f"{number}.marks"] = market.marks
+            for i, one in enumerate(market.series):
+                bars[f"{number}.bars.{i}"] = one.bars
+                bars[f"{number}.footprints.{i}"] = one.footprints
+                bars[f"{number}.footprint_rows.{i}"] = one.footprint_rows
+        self._kinds = self._kept | bars
         self._hashes = {kind: hashlib.sha256() for kind in self._kinds}
 
     @property
+    def series(self) -> tuple[BarHistory, ...]:
+        """The series of the first instrument."""
+        return self.markets[0].series
+
+    @property
     def bars(self) -> Series:
-        """Closed bars of the first series; none where there is no series."""
-        return self.series[0].bars if self.series else self._no_bars
+        """Closed bars of the first instrument's first series."""
+        return self.markets[0].bars
+
+    @property
+    def marks(self) -> Series:
+        """Marks of the first instrument."""
+        return self.markets[0].marks
 
     def append(self, kind: str, records: Records) -> None:
-        """Add records of a kind: `marks`, `fills`, `order_events`, `equity` or `commands`.
+        """Add records of a kind: `fills`, `order_events`, `equity` or `commands`.
 
-        Those of a series carry its number: `bars.0`, `footprints.0`, `footprint_rows.0`.
+        Those of an instrument carry its number, and that of the series: `0.marks`, `0.bars.0`,
+        `0.footprints.0`, `0.footprint_rows.0`.
         """
         if len(records) == 0:
             return
-        self._hashes[kind].update(records.tobytes())
+        self.append_bytes(kind, records.view(np.uint8))
+
+    def append_bytes(self, kind: str, taken: NDArray[np.uint8]) -> None:
+        """Add the bytes of records of a kind, as a kernel gives them."""
+        if len(taken) == 0:
+            return
+        self._hashes[kind].update(taken.data)
+        if kind not in self._kept and not self.keeps_bars:
+            return
+        records = taken.view(self._kinds[kind].dtype)
         if kind == "fills":
             base = records["lane"] == Lane.BASE
             self.other_fills.append(records[~base])
             records = records[base]
-        if kind in self._kept or self.keeps_bars:
-            self._kinds[kind].append(records)
+        self._kinds[kind].append(records)
 
     def digest(self, state: bytes) -> str:
         """Return the hex digest of a state and of all that led to it."""

@@ -125,7 +125,7 @@ class Orders:
         self,
         kernel: Kernel,
         now_us: Callable[[], int],
-        keep: Callable[[int, int, Records], None] = lambda _, __, ___: None,
+        keep: Callable[[int, list[int], Records], None] = lambda _, __, ___: None,
     ) -> None:
         self._kernel = kernel
         self._now_us = now_us
@@ -151,10 +151,10 @@ class Orders:
         `GROUP + i` as a parent or sibling names the order of the i-th request before it.
         """
         now_us = self._now_us()
-        records = np.concatenate([request.record() for request in requests])
+        each = [request.record() for request in requests]
+        records = each[0] if len(each) == 1 else np.concatenate(each)
         ids = self._kernel.place(now_us, records.view(np.uint8))
-        for order_id, record in zip(ids, records, strict=True):
-            self._keep(now_us, order_id, record)
+        self._keep(now_us, ids, records)
         return ids
 
     def bracket(

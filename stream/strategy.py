@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowtape._kernel import Kernel
-from flowtape.stream.config import SECOND_US, Decide, money_decimals
+from flowtape.stream.config import SECOND_US, Decide
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.ledger import Ledger
+from flowtape.stream.ledger import MarketHistory
 from flowtape.stream.orders import Orders, Request
 from flowtape.stream.records import (
     BAR,
@@ -58,15 +58,23 @@ class Market:
     def __init__(
         self,
         instrument: Instrument,
+        number: int,
         kernel: Kernel,
-        ledger: Ledger,
+        *,
+        history: MarketHistory,
         bubbles: Ring,
         sync: Callable[[], None],
+        decimals: int,
     ) -> None:
         self.instrument = instrument
+        self.number = number
+        """What `Request.market` calls it."""
+        self.all: tuple[Market, ...] = (self,)
+        """The instruments of the account, by their numbers; this one is among them."""
         self._kernel = kernel
-        self._ledger = ledger
+        self._history = history
         self._bubbles = bubbles
+        self._decimals = decimals
         self._sync = sync
         """Brings ledger and bubbles up to the present input."""
         self._snapshot: np.void | None = None
@@ -94,65 +102,65 @@ class Market:
     def snapshot(self) -> np.void:
         """The engine's state as one record of `records.SNAPSHOT`."""
         if self._snapshot is None:
-            self._snapshot = self._kernel.snapshot().view(SNAPSHOT)[0]
+            self._snapshot = self._kernel.snapshot(self.number).view(SNAPSHOT)[0]
         return self._snapshot
 
     def _glance(self) -> "Glance":
         if self._numbers is None:
-            self._numbers = Glance._make(self._kernel.glance())
+            self._numbers = Glance._make(self._kernel.glance(self.number))
         return self._numbers
 
     @property
     def bars(self) -> NDArray[np.void]:
         """Closed bars of the first series, oldest first, records of `records.BAR`; read-only."""
         self._sync()
-        return _read_only(self._ledger.bars)
+        return _read_only(self._history.bars)
 
     def bars_of(self, series: int) -> NDArray[np.void]:
         """Return the closed bars of a series, as `bars`."""
         self._sync()
-        return _read_only(self._ledger.series[series].bars)
+        return _read_only(self._history.series[series].bars)
 
     def footprints_of(self, series: int) -> NDArray[np.void]:
         """Return the footprints of a series' closed bars, records of `records.FOOTPRINT`."""
         self._sync()
-        return _read_only(self._ledger.series[series].footprints)
+        return _read_only(self._history.series[series].footprints)
 
     def footprint_rows_of(self, series: int) -> NDArray[np.void]:
         """Return the rows of those footprints, records of `records.FOOTPRINT_ROW`."""
         self._sync()
-        return _read_only(self._ledger.series[series].footprint_rows)
+        return _read_only(self._history.series[series].footprint_rows)
 
     def open_bar(self, series: int = 0) -> np.void:
         """Return the open bar of a series; its `trade_count` is 0 when there is none."""
-        bar: np.void = self._kernel.bar(series).view(BAR)[0]
+        bar: np.void = self._kernel.bar(series, self.number).view(BAR)[0]
         return bar
 
     def open_footprint(self, series: int = 0) -> tuple[np.void, NDArray[np.void]]:
         """Return the footprint of a series' open bar so far, and its rows."""
-        footprint, rows = self._kernel.footprint(series)
+        footprint, rows = self._kernel.footprint(series, self.number)
         return footprint.view(FOOTPRINT)[0], rows.view(FOOTPRINT_ROW)
 
     @property
     def marks(self) -> NDArray[np.void]:
         """Sweeps, absorption and exhaustion so far, records of `records.MARK`; read-only."""
         self._sync()
-        return _read_only(self._ledger.marks)
+        return _read_only(self._history.marks)
 
     @property
     def session(self) -> np.void:
         """VWAP, delta by size and recent flow, one record of `records.SESSION`."""
-        session: np.void = self._kernel.session().view(SESSION)[0]
+        session: np.void = self._kernel.session(self.number).view(SESSION)[0]
         return session
 
     @property
     def profile(self) -> NDArray[np.void]:
         """Volume by price of the session, records of `records.PROFILE_ROW`."""
-        return self._kernel.profile().view(PROFILE_ROW)
+        return self._kernel.profile(self.number).view(PROFILE_ROW)
 
     def set_anchor(self, anchor: int) -> None:
         """Start an anchored VWAP (0 to 3) with the next trade; raises KernelError BAD_ANCHOR."""
-        self._kernel.anchor(anchor)
+        self._kernel.anchor(anchor, self.number)
 
     @property
     def now_us(self) -> int:
@@ -187,8 +195,8 @@ class Market:
 
     @property
     def equity(self) -> float:
-        """Own equity in the quote asset, in the base lane."""
-        return i128(self.snapshot["equity_atoms"]) / 10.0 ** money_decimals(self.instrument)
+        """The account's equity in the quote asset, in the base lane."""
+        return i128(self.snapshot["equity_atoms"]) / 10.0**self._decimals
 
     def price(self, price_ticks: int) -> float:
         """Return a price in the quote asset."""
@@ -219,8 +227,8 @@ class Strategy(ABC):
     decide: ClassVar[Decide] = Decide(grid_us=SECOND_US)
 
     def on_start(self, market: Market) -> None:  # noqa: B027
-        """Prepare for an instrument; called once before the first trade."""
+        """Prepare; called once before the first trade. Further instruments: `market.all`."""
 
     @abstractmethod
     def on_decision(self, market: Market, orders: Orders) -> None:
-        """Look and act; called at each decision point."""
+        """Look and act; called at each decision point of the session."""

@@ -76,6 +76,7 @@ class Series:
     """A growing row of records that are all kept."""
 
     def __init__(self, dtype: np.dtype[np.void]) -> None:
+        self.dtype = dtype
         self._records = np.empty(1024, dtype)
         self._bytes = _raw(self._records)
         self.head = 0

@@ -136,6 +136,20 @@ static bool order_is_valid(const flow_kernel *k, const flow_order *o, uint64_t a
     return order_is_open(k, o);
 }
 
+/* An order that has a parent is none itself, so that the end of one never ends a chain of others.
+ */
+static bool links_are_valid(const flow_kernel *k)
+{
+    for (size_t i = 0; i < k->order_count; i++) {
+        const flow_order *o = &k->orders[i];
+        const flow_order *parent = links_find(k, o->request.parent_id);
+        if (parent && (parent->order_id >= o->order_id || parent->request.parent_id != 0 ||
+                       parent->request.market != o->request.market))
+            return false;
+    }
+    return true;
+}
+
 static void put_market(writer *w, const market *m)
 {
     put_i64(w, m->mark_ticks);
@@ -234,7 +248,7 @@ static bool read_state(flow_kernel *k, reader *r)
         after_id = k->orders[i].order_id;
     }
     k->order_count = (size_t)order_count;
-    if (links_base_count(k) > k->config.orders_max) return false;
+    if (!links_are_valid(k) || links_base_count(k) > k->config.orders_max) return false;
     for (size_t i = 0; i < k->market_count; i++)
         if (!get_market(r, &k->markets[i], &k->core)) return false;
     return !r->bad && r->at == r->count;

@@ -48,6 +48,40 @@ def test_import_doctor_tapes_replay_backtest_agree(imported: Run, tmp_path: Path
         assert replayed == batch
 
 
+PAIR = "examples/pair_reversion.py:PairReversion"
+
+
+def test_a_strategy_trades_several_tapes_with_one_account(imported: Run, tmp_path: Path) -> None:
+    write_spot_archive(tmp_path / "ETHUSDT-aggTrades-2026-01-01.zip", rows=20_000, seed=3)
+    archive = tmp_path / "ETHUSDT-aggTrades-2026-01-01.zip"
+    assert imported("import", archive, "--symbol", "ETHUSDT", "--market", "spot")[0] == 0
+    both = ("BTCUSDT", "ETHUSDT", "--strategy", PAIR, "--set", "span=30", "--json")
+    code, out, err = imported("backtest", *both, "--out", tmp_path / "pair", "--latency", "5ms")
+    assert code == 0, err
+    batch = json.loads(out)
+    assert batch["symbol"] == "BTCUSDT+ETHUSDT"
+    assert batch["trade_count"] == 50_000
+    header, *fills = (tmp_path / "pair" / "fills.csv").read_text().splitlines()
+    assert header.endswith(",fee,symbol")
+    assert {line.split(",")[-1] for line in fills} == {"BTCUSDT", "ETHUSDT"}
+    assert (tmp_path / "pair" / "equity.csv").read_text().startswith("ts_us,equity,position,mark,")
+    page = (tmp_path / "pair" / "report.html").read_text()
+    assert "PairReversion on BTCUSDT, ETHUSDT" in page
+    assert "ETHUSDT and fills" in page
+    code, out, err = imported("replay", *both, "--no-dashboard", "--speed", "max", "--latency=5ms")
+    assert code == 0, err
+    replayed = json.loads(out)
+    assert replayed.pop("wall_s") > 0
+    assert replayed == batch
+
+    code, _, err = imported("backtest", "BTCUSDT", "BTCUSDT", "--strategy", PAIR)
+    assert code == 2
+    assert "spot/BTCUSDT was named twice; name each tape once" in err
+    code, _, err = imported("backtest", "BTCUSDT", "--strategy", PAIR)
+    assert code == 2
+    assert "it trades two instruments, was given 1" in err
+
+
 def test_equal_backtests_write_equal_files(tmp_path: Path) -> None:
     written = []
     for name in ("first", "second"):

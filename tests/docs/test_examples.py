@@ -41,12 +41,26 @@ def test_readme_python_runs() -> None:
     assert len(digest) == 64
 
 
+# The demo tape twice, under two names.
+TWO_TAPES = """
+from dataclasses import replace
+from examples.pair_reversion import PairReversion
+from flowtape.replay.demo_tape import DEMO_SYMBOL, demo_store
+
+first, second = (demo_store().open(DEMO_SYMBOL) for _ in range(2))
+second.instrument = replace(second.instrument, symbol="OTHERUSDT")
+strategy = PairReversion(span=2, enter=-1.0)
+print(backtest_pair(first, second, strategy))
+"""
+
+
 def test_strategy_guide_runs() -> None:
-    strategy, ticks = blocks(ROOT / "docs/STRATEGIES.md", "python")
+    strategy, pair, ticks = blocks(ROOT / "docs/STRATEGIES.md", "python")
     fill_count, net_pnl = run_python(strategy).split()
     assert int(fill_count) > 0
     assert float(net_pnl)
     assert run_python(ticks).startswith("9999")
+    assert float(run_python(pair + TWO_TAPES))
 
 
 def test_signals_guide_runs() -> None:

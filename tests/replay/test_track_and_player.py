@@ -57,11 +57,12 @@ def test_any_seeks_lead_to_the_same_end(long_digest: str, rows: list[int], piece
 
 
 def test_seeks_with_a_strategy_lead_to_the_same_end() -> None:
-    track = track_of(LONG, Flipper())
-    for row in (300_000, 1000, 250_000, 140_000):
+    columns = LONG.slice(0, 100_000)
+    track = track_of(columns, Flipper())
+    for row in (90_000, 1000, 70_000, 40_000):
         track.seek(row)
     track.advance(track.row_count)
-    assert track.engine.digest() == straight(LONG, Flipper())
+    assert track.engine.digest() == straight(columns, Flipper())
 
 
 def test_seek_shows_the_bubbles_before_its_target() -> None:
