@@ -12,6 +12,16 @@ __extension__ typedef unsigned __int128 u128;
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
+/* Functions for AVX2 are chosen at run time; see flow_cpu. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAS_AVX2 1
+#define AVX2 __attribute__((target("avx2")))
+#else
+#define HAS_AVX2 0
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 #define RETURN_IF(condition, status) \
     do { \
         if (condition) return status; \

@@ -154,6 +154,7 @@ static size_t run_quiet(flow_kernel *k, market *m, const flow_batch *batch, size
             min_i64(min_i64(c->decide_next_us, c->equity_next_us), min_i64(m->match_next_us, due)),
         .low_ticks = m->match_low,
         .high_ticks = m->match_high,
+        .cpu = k->cpu,
     };
     const size_t at = orderflow_is_off(&m->flow) ? skip_prints(k, m, &w, batch, start, limit)
                                                  : fastpath_run(&m->flow, &w, batch, start, limit);

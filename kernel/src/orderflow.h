@@ -7,6 +7,7 @@
 #ifndef FLOW_ORDERFLOW_INTERNAL_H
 #define FLOW_ORDERFLOW_INTERNAL_H
 
+#include "flow_scan.h"
 #include "marks.h"
 #include "rolling_histogram.h"
 #include "session.h"
@@ -37,6 +38,7 @@ typedef struct window {
     int64_t next_us;    /* a print at or behind this time is left to the caller, */
     int64_t low_ticks;  /* and so is one below this price */
     int64_t high_ticks; /* or above this one */
+    flow_cpu cpu;       /* what loops may use */
 } window;
 
 bool orderflow_config_is_valid(const flow_orderflow_config *config);

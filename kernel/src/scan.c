@@ -1,7 +1,7 @@
 /* The searches: which pass to take, the portable passes, and skipping by block extremes. */
 #include "scan_internal.h"
 
-#if SCAN_HAS_AVX2
+#if HAS_AVX2
 #include <cpuid.h>
 
 #define CPUID1_ECX_OSXSAVE (1u << 27)
@@ -39,7 +39,7 @@ size_t scan_find_portable(const scan_view *view, const flow_bounds *bounds)
 
 static size_t find(flow_cpu cpu, const scan_view *view, const flow_bounds *bounds)
 {
-#if SCAN_HAS_AVX2
+#if HAS_AVX2
     if (cpu == FLOW_CPU_AVX2 && view->count >= SCAN_SHORT_ROWS) return scan_find_avx2(view, bounds);
 #else
     (void)cpu;
@@ -98,7 +98,7 @@ void flow_block_extremes(flow_cpu cpu, const int64_t *ts_us, const int64_t *pric
                          size_t count, int64_t *low_ticks_out, int64_t *high_ticks_out,
                          int64_t *latest_us_out)
 {
-#if SCAN_HAS_AVX2
+#if HAS_AVX2
     if (cpu == FLOW_CPU_AVX2) {
         scan_extremes_avx2(ts_us, price_ticks, count, low_ticks_out, high_ticks_out, latest_us_out);
         return;

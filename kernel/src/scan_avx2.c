@@ -1,11 +1,10 @@
 /* The passes for AVX2: four numbers at a time, chosen at run time. */
 #include "scan_internal.h"
 
-#if SCAN_HAS_AVX2
+#if HAS_AVX2
 #include <immintrin.h>
 #include <string.h> /* memcpy */
 
-#define AVX2 __attribute__((target("avx2")))
 #define LANES 4
 #define FIND_VECTORS 4 /* looked at before one branch */
 #define SIDES 32       /* in a vector */
@@ -16,30 +15,30 @@
 #define SUM_ROWS 1024
 #define SUM_LOTS_BITS 52
 
-AVX2 SCAN_ALWAYS_INLINE __m256i load(const int64_t *from)
+AVX2 ALWAYS_INLINE __m256i load(const int64_t *from)
 {
     return _mm256_loadu_si256((const __m256i *)from);
 }
 
 /* Have a line fetched that is read soon, or not at all: an address never does harm here. */
-AVX2 SCAN_ALWAYS_INLINE void fetch_ahead(const int64_t *from)
+AVX2 ALWAYS_INLINE void fetch_ahead(const int64_t *from)
 {
     _mm_prefetch((const char *)((uintptr_t)from + AHEAD_BYTES), _MM_HINT_T0);
 }
 
-AVX2 SCAN_ALWAYS_INLINE __m256i min_of(__m256i a, __m256i b)
+AVX2 ALWAYS_INLINE __m256i min_of(__m256i a, __m256i b)
 {
     return _mm256_blendv_epi8(a, b, _mm256_cmpgt_epi64(a, b));
 }
 
-AVX2 SCAN_ALWAYS_INLINE __m256i max_of(__m256i a, __m256i b)
+AVX2 ALWAYS_INLINE __m256i max_of(__m256i a, __m256i b)
 {
     return _mm256_blendv_epi8(a, b, _mm256_cmpgt_epi64(b, a));
 }
 
 /* All ones in lanes whose entry touches; the last entry before a time is `before`. */
-AVX2 SCAN_ALWAYS_INLINE __m256i touches(const int64_t *low, const int64_t *high, const int64_t *us,
-                                        size_t at, __m256i floor, __m256i ceiling, __m256i before)
+AVX2 ALWAYS_INLINE __m256i touches(const int64_t *low, const int64_t *high, const int64_t *us,
+                                   size_t at, __m256i floor, __m256i ceiling, __m256i before)
 {
     __m256i found = _mm256_or_si256(_mm256_cmpgt_epi64(floor, load(low + at)),
                                     _mm256_cmpgt_epi64(load(high + at), ceiling));
@@ -48,9 +47,8 @@ AVX2 SCAN_ALWAYS_INLINE __m256i touches(const int64_t *low, const int64_t *high,
 }
 
 /* Inlined once for each kind of view, so that nothing is loaded or compared in vain. */
-AVX2 SCAN_ALWAYS_INLINE size_t find_first(const int64_t *low, const int64_t *high,
-                                          const int64_t *us, size_t count,
-                                          const flow_bounds *bounds)
+AVX2 ALWAYS_INLINE size_t find_first(const int64_t *low, const int64_t *high, const int64_t *us,
+                                     size_t count, const flow_bounds *bounds)
 {
     const __m256i floor = _mm256_set1_epi64x(bounds->low_ticks);
     const __m256i ceiling = _mm256_set1_epi64x(bounds->high_ticks);
@@ -89,14 +87,14 @@ AVX2 void scan_extremes_avx2(const int64_t *ts_us, const int64_t *price_ticks, s
     scan_block_extremes(ts_us, price_ticks, count, low_out, high_out, latest_out);
 }
 
-AVX2 SCAN_ALWAYS_INLINE uint64_t lane_sum(__m256i lanes)
+AVX2 ALWAYS_INLINE uint64_t lane_sum(__m256i lanes)
 {
     uint64_t values[LANES];
     memcpy(values, &lanes, sizeof values);
     return values[0] + values[1] + values[2] + values[3];
 }
 
-AVX2 SCAN_ALWAYS_INLINE int64_t lane_min(__m256i lanes)
+AVX2 ALWAYS_INLINE int64_t lane_min(__m256i lanes)
 {
     int64_t values[LANES], found = INT64_MAX;
     memcpy(values, &lanes, sizeof values);
@@ -105,7 +103,7 @@ AVX2 SCAN_ALWAYS_INLINE int64_t lane_min(__m256i lanes)
     return found;
 }
 
-AVX2 SCAN_ALWAYS_INLINE int64_t lane_max(__m256i lanes)
+AVX2 ALWAYS_INLINE int64_t lane_max(__m256i lanes)
 {
     int64_t values[LANES], found = INT64_MIN;
     memcpy(values, &lanes, sizeof values);
@@ -119,8 +117,8 @@ AVX2 SCAN_ALWAYS_INLINE int64_t lane_max(__m256i lanes)
  * its sums might leave 64 bits or a quantity or side is none. Products are made of 32-bit halves
  * modulo 2^64, and the sum of them all is tested to lie below that.
  */
-AVX2 SCAN_ALWAYS_INLINE bool add_block(scan_sums *sums, const scan_columns *columns, size_t at,
-                                       size_t rows, const int64_t *ts)
+AVX2 ALWAYS_INLINE bool add_block(scan_sums *sums, const scan_columns *columns, size_t at,
+                                  size_t rows, const int64_t *ts)
 {
     const __m256i zero = _mm256_setzero_si256(), minus_one = _mm256_set1_epi64x(-1);
     const int64_t *price = columns->price_ticks + at, *qty = columns->qty_lots + at;

@@ -5,16 +5,8 @@
 #include "basics.h"
 #include "flow_scan.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define SCAN_HAS_AVX2 1
-#else
-#define SCAN_HAS_AVX2 0
-#endif
-
 /* Rows below which the portable pass is the faster one. */
 #define SCAN_SHORT_ROWS 8
-
-#define SCAN_ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* Entries to search: of blocks, or of rows, whose low and high are one column. us may be null:
  * no time bound. */
@@ -54,7 +46,7 @@ void scan_sums_start(scan_sums *sums);
 void scan_add_portable(scan_sums *sums, const scan_columns *columns, size_t start, size_t stop);
 flow_status scan_sums_end(const scan_sums *sums, size_t count, bool timed, flow_totals *out);
 
-#if SCAN_HAS_AVX2
+#if HAS_AVX2
 /* scan_avx2.c: the same. */
 size_t scan_find_avx2(const scan_view *view, const flow_bounds *bounds);
 void scan_extremes_avx2(const int64_t *ts_us, const int64_t *price_ticks, size_t count,
@@ -62,9 +54,9 @@ void scan_extremes_avx2(const int64_t *ts_us, const int64_t *price_ticks, size_t
 void scan_add_avx2(scan_sums *sums, const scan_columns *columns, size_t start, size_t stop);
 #endif
 
-SCAN_ALWAYS_INLINE void scan_block_extremes(const int64_t *ts_us, const int64_t *price_ticks,
-                                            size_t count, int64_t *low_out, int64_t *high_out,
-                                            int64_t *latest_out)
+ALWAYS_INLINE void scan_block_extremes(const int64_t *ts_us, const int64_t *price_ticks,
+                                       size_t count, int64_t *low_out, int64_t *high_out,
+                                       int64_t *latest_out)
 {
     for (size_t start = 0, block = 0; start < count; start += FLOW_SCAN_BLOCK_ROWS, block++) {
         const size_t left = count - start;

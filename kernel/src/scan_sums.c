@@ -61,7 +61,7 @@ flow_status flow_sums(flow_cpu cpu, const int64_t *ts_us, const int64_t *price_t
     const scan_columns columns = {ts_us, price_ticks, qty_lots, side};
     scan_sums sums;
     scan_sums_start(&sums);
-#if SCAN_HAS_AVX2
+#if HAS_AVX2
     if (cpu == FLOW_CPU_AVX2)
         scan_add_avx2(&sums, &columns, 0, count);
     else

@@ -452,9 +452,9 @@ ORDER_FLOW = [
     ),
     Mutant(
         "bubble-window-in-runs",
-        "fastpath.c",
-        "((deadline_us - t) | (s ^ side))) >> 63;",
-        "((deadline_us - t - 1) | (s ^ side))) >> 63;",
+        "fastpath_bubbles.c",
+        "while (UNLIKELY(r->ts_us[at - 1] > deadline_us) && at > row + 1)",
+        "while (UNLIKELY(r->ts_us[at - 1] >= deadline_us) && at > row + 1)",
         "in runs of prints a bubble's window is a microsecond short",
     ),
     Mutant(
@@ -466,9 +466,9 @@ ORDER_FLOW = [
     ),
     Mutant(
         "bar-end-inclusive-in-runs",
-        "fastpath.c",
-        "for (; i < count && ts[i] < end_us; i++) {",
-        "for (; i < count && ts[i] <= end_us; i++) {",
+        "fastpath_time_bars.c",
+        "for (; i < r->count && ts[i] < end_us; i++) {\n        const int32_t price",
+        "for (; i < r->count && ts[i] <= end_us; i++) {\n        const int32_t price",
         "the same in runs of prints",
     ),
     Mutant(
@@ -575,8 +575,8 @@ BORDER = [
     Mutant(
         "check-of-order-starts-late",
         "batch.c",
-        "falls |= (uint64_t)ts[i] - (uint64_t)before;",
-        "falls |= i > at ? (uint64_t)ts[i] - (uint64_t)before : 0;",
+        "uint64_t falls = (uint64_t)ts[at] - (uint64_t)found->last_us;",
+        "uint64_t falls = 0;",
         "a time that falls where a block starts goes unseen",
     ),
     Mutant(
