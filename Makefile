@@ -9,7 +9,7 @@ NATIVE := $(shell find kernel crates -name '*.[ch]' -o -name '*.rs' -o -name 'Ca
 C_FILES := $(shell find kernel benchmarks/native -name '*.[ch]')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deep lint fmt bench docs clean browser
+.PHONY: help setup demo test test-deep lint fmt bench docs clean browser machines soak
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,12 +44,26 @@ browser:
 		echo "no Chromium found: the browser tests are skipped (install the package chromium)"; \
 	fi
 
+machines:
+	@if ! { command -v clang && command -v qemu-aarch64 && \
+		command -v aarch64-linux-gnu-gcc; } >/dev/null; then \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq clang qemu-user \
+			gcc-aarch64-linux-gnu libc6-dev-arm64-cross >/dev/null; \
+	else \
+		echo "no clang, qemu-aarch64 or aarch64-linux-gnu-gcc: what needs them is skipped"; \
+	fi; fi
+
 test: $(VENV)/.dev browser ## run the tests: Python, C kernel under sanitizers, Rust, browser
 	cargo test --quiet --workspace --exclude flowtape-py
 	$(PYTEST) -m 'not deep'
 
-test-deep: $(VENV)/.dev browser ## run the slow checks too
+test-deep: $(VENV)/.dev browser machines ## run the slow checks too
 	HYPOTHESIS_PROFILE=deep $(PYTEST) --timeout 1800
+
+SOAK_MINUTES ?= 10
+soak: $(VENV)/.dev ## run random scripts, damaged states, model against kernel for SOAK_MINUTES
+	$(BIN)/python -m tests.kernel.soak $(SOAK_MINUTES)
 
 lint: $(VENV)/.dev ## check style and types: ruff, mypy, clippy, rustfmt, clang-format
 	$(BIN)/ruff check .

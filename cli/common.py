@@ -208,6 +208,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             )
             text = f"{text}  ({low} to {high} by optimistic and pessimistic fills)"
         typer.echo(f"{key.replace('_count', 's').replace('_', ' '):<14}{text}")
+    if "liquidation_and_funding" in metrics:
+        typer.echo(f"liquidation and funding {metrics['liquidation_and_funding']}")
     for key in ("total_return", "max_drawdown", "win_rate"):
         value = metrics[key]
         text = "-" if value is None else f"{value:.4%}"

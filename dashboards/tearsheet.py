@@ -110,6 +110,8 @@ def tearsheet(
         f"{span} · {metrics['trade_count']:,} trades · latency {metrics['latency_us']:,} µs · "
         f"fees {metrics['maker_fee_ppm']}/{metrics['taker_fee_ppm']} ppm · {settings}"
     )
+    if "liquidation_and_funding" in metrics:
+        subtitle += f" · liquidation and funding {metrics['liquidation_and_funding']}"
     charts = "".join(f"<h2>{html.escape(name)}</h2>{div}" for name, div in divs.items())
     page = _PAGE.format(
         title=html.escape(title),

@@ -21,7 +21,7 @@ from flowtape.stream.config import EngineConfig, money_decimals
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
-from flowtape.stream.execution import Lane, Role
+from flowtape.stream.execution import AccountKind, Lane, Role
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
 from flowtape.stream.loading import parameters_of
@@ -124,10 +124,19 @@ def metrics_json(result: Result) -> str:
             "maker_fee_ppm": result.config.maker_fee_ppb / 1000,
             "taker_fee_ppm": result.config.taker_fee_ppb / 1000,
             **asdict(result.metrics),
+            **_margin_words(result),
             "digest": result.digest,
         },
         indent=2,
     )
+
+
+def _margin_words(result: Result) -> dict[str, str]:
+    """What isolated margin did without: nothing is guessed where no mark price was stated."""
+    if result.config.account is not AccountKind.ISOLATED:
+        return {}
+    marked = bool(result.snapshot["mark_ticks"])
+    return {"liquidation_and_funding": "by mark price" if marked else "disabled: no mark price"}
 
 
 def equity_csv(result: Result) -> str:

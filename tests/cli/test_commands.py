@@ -48,6 +48,17 @@ def test_import_doctor_tapes_replay_backtest_agree(imported: Run, tmp_path: Path
         assert replayed == batch
 
 
+def test_isolated_margin_without_a_mark_price_says_what_it_does_without(
+    imported: Run, tmp_path: Path
+) -> None:
+    words = ("--strategy", STRATEGY, "--set", "span_s=20", "--account", "isolated")
+    code, out, err = imported("backtest", "BTCUSDT", *words, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert "liquidation and funding disabled: no mark price" in out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "liquidation and funding disabled: no mark price" in page
+
+
 PAIR = "examples/pair_reversion.py:PairReversion"
 
 

@@ -60,9 +60,7 @@ def test_another_strategy_differs_and_says_where(keeping: Run, tmp_path: Path) -
     other.write_text(text.replace("orders.buy", "orders.sell"))
     code, out, err = keeping("verify", "last", "--deep", "--strategy", f"{other}:DeltaDivergence")
     assert code == 1
-    assert re.match(
-        r"session \w{26} differs: the strategy's command \d+ differs: recorded is", out
-    )
+    assert re.match(r"session \w{26} differs: the strategy's command \d+ differs: recorded is", out)
     assert "the strategy's file has changed since the session was made" in err
 
 

@@ -1,4 +1,4 @@
-"""Every hand-worked rule is asked of the kernel and of the reference model."""
+"""Desks, so that every hand-worked rule is asked of kernel and model; builds of the C kernel."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,16 @@ from typing import Any
 import pytest
 
 from tests.kernel import drive
+from tests.kernel.c_builds import Builds
 from tests.kernel.config import Config
 from tests.kernel.desk import Desk, plain_config
 
 MakeDesk = Callable[..., Desk]
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    return Builds(tmp_path_factory.mktemp("builds"))
 
 
 @pytest.fixture(params=["kernel", "model"])

@@ -13,7 +13,7 @@ from tests.kernel.reference import FlowConfig
 cuts = st.lists(st.integers(1, 20), min_size=1, max_size=4)
 
 
-@settings(max_examples=max(300, settings().max_examples))
+@settings(max_examples=max(100, settings().max_examples))
 @given(st.integers(0, 2**32 - 1), cuts)
 def test_kernel_equals_reference(seed: int, cut: list[int]) -> None:
     rng = Random(seed)

@@ -1,45 +1,61 @@
 """The kernel's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
-import shutil
-import subprocess
-from pathlib import Path
-
 import pytest
 
-KERNEL = Path(__file__).parents[2] / "kernel"
-WARNINGS = ("all", "extra", "pedantic", "shadow", "strict-prototypes", "vla", "error")
-FLAGS = [
-    *("-std=c11", "-g", "-O1", "-ffp-contract=off"),
-    *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-    *(f"-W{warning}" for warning in WARNINGS),
-]
+from tests.kernel import c_builds
+from tests.kernel.c_builds import (
+    KERNEL,
+    PROGRAMS,
+    QUICK_ARGUMENTS,
+    SANITIZED,
+    WARNINGS,
+    WRAPPED,
+    WRAPPING_PROGRAMS,
+    Builds,
+)
+
+# First seed and number of seeds of damaged states.
+DEEP_SEEDS = ("2", "30")
 
 
-PROGRAMS = sorted((KERNEL / "tests").glob("test_*.c"))
-
-
-@pytest.mark.parametrize("source", PROGRAMS, ids=lambda path: str(path.stem))
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_c_tests_pass_under_sanitizers(compiler: str, source: Path, tmp_path: Path) -> None:
-    if shutil.which(compiler) is None:
+def ask(builds: Builds, compiler: str, name: str, *arguments: str, timeout_s: float) -> None:
+    """Build a program and expect that it finds nothing."""
+    if not c_builds.has(compiler):
         pytest.skip(f"{compiler} is not installed")
-    program = tmp_path / source.stem
-    sources = [*sorted((KERNEL / "src").glob("*.c")), source]
-    # Sums of rows that were changed behind their check may wrap, as they do in the product.
-    wraps = ["-fwrapv"] if source.stem == "test_changed_rows" else []
-    command = [
-        compiler,
-        *FLAGS,
-        *wraps,
-        f"-I{KERNEL / 'include'}",
-        *map(str, sources),
-        "-o",
-        str(program),
-    ]
-    built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    if compiler == "clang" and "libclang_rt" in built.stderr:
-        pytest.skip("clang has no sanitizer runtime here")
-    assert built.returncode == 0, built.stderr
-    ran = subprocess.run([program], capture_output=True, text=True, check=False, timeout=100)
+    flags = (*SANITIZED, WRAPPED) if name in WRAPPING_PROGRAMS else SANITIZED
+    try:
+        program = builds.program(compiler, flags, name)
+    except c_builds.BuildError as error:
+        if compiler == "clang" and "libclang_rt" in str(error):
+            pytest.skip("clang has no sanitizer runtime here")
+        raise
+    ran = c_builds.run([program, *arguments], timeout_s)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout == f"{source.stem.removeprefix('test_')}: all good\n"
+    assert ran.stdout == f"{name.removeprefix('test_')}: all good\n"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_gcc_finds_nothing(name: str, builds: Builds) -> None:
+    ask(builds, "gcc", name, *QUICK_ARGUMENTS.get(name, ()), timeout_s=100)
+
+
+def test_clang_warns_of_nothing() -> None:
+    """Every run asks for its warnings only, as sanitizers with gcc have run the programs."""
+    if not c_builds.has("clang"):
+        pytest.skip("clang is not installed")
+    sources = [path for folder in ("src", "tests") for path in (KERNEL / folder).glob("*.c")]
+    include = f"-I{KERNEL / 'include'}"
+    c_builds.call(["clang", *c_builds.FLAGS, *WARNINGS, "-fsyntax-only", include, *sources])
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_clang_finds_nothing(name: str, builds: Builds) -> None:
+    ask(builds, "clang", name, *QUICK_ARGUMENTS.get(name, ()), timeout_s=200)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(900)
+def test_many_damaged_states_break_nothing(builds: Builds) -> None:
+    ask(builds, "gcc", "test_damaged_states", *DEEP_SEEDS, timeout_s=800)

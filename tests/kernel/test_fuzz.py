@@ -3,26 +3,28 @@
 `fuzz_kernel -s SEED -n 1` of the standalone build plays the script that a failure names.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.kernel import c_builds
+from tests.kernel.c_builds import SANITIZED, WRAPPED, Builds
 
-SOURCE = c_builds.KERNEL / "tests/fuzz_kernel.c"
 # Damaged states bring any numbers, so that sums wrap; a kernel of sound inputs must not need that.
-KINDS = {"sound": (), "damaged": ("-fwrapv", "-DFUZZ_DAMAGE")}
-FLAGS = ("-std=c11", "-ffp-contract=off", "-g", "-O1", *c_builds.SANITIZERS)
+KINDS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "sound": (SANITIZED, ()),
+    "damaged": ((*SANITIZED, WRAPPED), ("-DFUZZ_DAMAGE",)),
+}
+SCRIPTS = 200
 FUZZER_SECONDS = 90
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def standalone(compiler: str, kind: str, folder: Path) -> Path:
-    program = folder / "fuzz_kernel"
-    flags = (*FLAGS, *KINDS[kind], "-DFUZZ_STANDALONE")
-    c_builds.build(compiler, flags, SOURCE, program)
-    return program
+def standalone(builds: Builds, kind: str) -> Path:
+    flags, defines = KINDS[kind]
+    return builds.program("gcc", flags, "fuzz_kernel", (*defines, "-DFUZZ_STANDALONE"))
 
 
 def play(program: Path, *arguments: str, timeout_s: float) -> str:
@@ -32,26 +34,26 @@ def play(program: Path, *arguments: str, timeout_s: float) -> str:
 
 
 @kinds
-def test_random_scripts_break_nothing(kind: str, tmp_path: Path) -> None:
+def test_random_scripts_break_nothing(kind: str, builds: Builds) -> None:
     if not c_builds.has("gcc"):
         pytest.skip("gcc is not installed")
-    program = standalone("gcc", kind, tmp_path)
-    assert play(program, "-n", "500", timeout_s=100) == "fuzz_kernel: 500 scripts\n"
+    program = standalone(builds, kind)
+    said = play(program, "-n", f"{SCRIPTS}", timeout_s=100)
+    assert said == f"fuzz_kernel: {SCRIPTS} scripts\n"
 
 
 @pytest.mark.deep
 @pytest.mark.timeout(900)
 @kinds
-def test_scripts_grown_by_coverage_break_nothing(kind: str, tmp_path: Path) -> None:
+def test_scripts_grown_by_coverage_break_nothing(kind: str, builds: Builds, tmp_path: Path) -> None:
     """libFuzzer where clang has it, otherwise random scripts of other seeds for as long."""
     try:
-        program = tmp_path / "fuzzer"
-        flags = (*FLAGS, *KINDS[kind], "-fsanitize=fuzzer")
-        c_builds.build("clang", flags, SOURCE, program)
+        flags, defines = KINDS[kind]
+        program = builds.program("clang", (*flags, "-fsanitize=fuzzer"), "fuzz_kernel", defines)
     except (FileNotFoundError, c_builds.BuildError) as error:
         if isinstance(error, c_builds.BuildError) and "libclang_rt" not in str(error):
             raise
-        program = standalone("gcc", kind, tmp_path)
+        program = standalone(builds, kind)
         arguments = ["-s", "1000000", "-n", "100000000", "-t", str(FUZZER_SECONDS)]
         assert "scripts" in play(program, *arguments, timeout_s=600)
         return

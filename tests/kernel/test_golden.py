@@ -4,13 +4,11 @@ The digests know nothing of right and wrong; they stand guard over machines and 
 changes that were not meant.
 """
 
-from pathlib import Path
-
 import pytest
 
 from tests.kernel import c_builds
+from tests.kernel.c_builds import Builds
 
-PROGRAMS = sorted((c_builds.KERNEL / "tests").glob("test_*.c"))
 BUILDS = [
     ("gcc", "-O0", ""),
     ("gcc", "-O3", "-march=native"),
@@ -50,9 +48,9 @@ def expect(said: str) -> None:
     )
 
 
-def test_digests_are_those_kept(tmp_path: Path) -> None:
+def test_digests_are_those_kept(builds: Builds) -> None:
     need("gcc")
-    expect(c_builds.digests("gcc", ("-O3",), tmp_path))
+    expect(c_builds.digests(builds, "gcc", ("-O3",)))
 
 
 def test_the_corpora_see_everything_that_can_happen() -> None:
@@ -67,31 +65,27 @@ def test_the_corpora_see_everything_that_can_happen() -> None:
 @pytest.mark.deep
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("compiler", "level", "machine"), BUILDS)
-def test_compilers_agree(compiler: str, level: str, machine: str, tmp_path: Path) -> None:
+def test_compilers_agree(compiler: str, level: str, machine: str, builds: Builds) -> None:
     need(compiler)
-    expect(c_builds.digests(compiler, tuple(filter(None, (level, machine))), tmp_path))
+    expect(c_builds.digests(builds, compiler, tuple(filter(None, (level, machine)))))
 
 
 @pytest.mark.deep
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("level", ["-O0", "-O3"])
-def test_another_processor_agrees(level: str, tmp_path: Path) -> None:
+def test_another_processor_agrees(level: str, builds: Builds) -> None:
     need(c_builds.AARCH64_GCC, c_builds.AARCH64_RUN)
-    expect(
-        c_builds.digests(
-            c_builds.AARCH64_GCC, (level, "-static"), tmp_path, runner=(c_builds.AARCH64_RUN,)
-        )
-    )
+    runner = (c_builds.AARCH64_RUN,)
+    expect(c_builds.digests(builds, c_builds.AARCH64_GCC, (level, "-static"), runner))
 
 
 @pytest.mark.deep
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("source", PROGRAMS, ids=lambda path: str(path.stem))
-def test_c_tests_pass_on_another_processor(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", c_builds.PROGRAMS)
+def test_c_tests_pass_on_another_processor(name: str, builds: Builds) -> None:
     need(c_builds.AARCH64_GCC, c_builds.AARCH64_RUN)
-    program = tmp_path / source.stem
     flags = (*c_builds.FLAGS, "-O2", "-static")
-    c_builds.build(c_builds.AARCH64_GCC, flags, source, program)
+    program = builds.program(c_builds.AARCH64_GCC, flags, name)
     ran = c_builds.run([c_builds.AARCH64_RUN, program], timeout_s=800)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout == f"{source.stem.removeprefix('test_')}: all good\n"
+    assert ran.stdout == f"{name.removeprefix('test_')}: all good\n"

@@ -70,6 +70,19 @@ def test_the_aggressors_own_counterparts_come_first_then_price_then_age(desk: Ma
     assert d.filled(sell) == (2,)
 
 
+@pytest.mark.parametrize("aggressor", [BUY, SELL])
+def test_orders_of_both_sides_at_one_price_go_by_the_aggressor(
+    desk: MakeDesk, aggressor: int
+) -> None:
+    """Both rest where the touch left room; of 4 lots the counterpart gets 3, the other the rest."""
+    d = desk()
+    d.print(1000, 98, 5, SELL)
+    d.print(1001, 102, 5, BUY)
+    other, counterpart = d.limit(aggressor, 3, 100), d.limit(-aggressor, 3, 100)
+    d.print(1002, 100, 4, aggressor)
+    assert (d.filled(counterpart), d.filled(other)) == ((3,), (1,))
+
+
 def test_a_print_of_the_other_aggressor_at_the_price_goes_through(desk: MakeDesk) -> None:
     """A buyer who pays 99 would have met our bid at 99 first: in every lane it is through."""
     d = desk(Config())
@@ -85,6 +98,15 @@ def test_own_orders_at_one_price_share_what_the_queue_leaves(desk: MakeDesk) -> 
     bottom = d.break_levels(1000, SELL, 6)
     one, two = d.limit(BUY, 3, bottom - 5), d.limit(BUY, 3, bottom - 5)
     d.print(1001, bottom - 5, 10, SELL)
+    assert (d.filled(one), d.filled(two)) == ((3,), (1,))
+
+
+def test_own_orders_at_one_price_share_the_participation(desk: MakeDesk) -> None:
+    """Nobody is ahead, but of a print of 10 the share is 4: three for one, one for the other."""
+    d = desk(lanes=(Lane(0, 400_000),) * 3)
+    d.print(1000, 100, 5, BUY)
+    one, two = d.limit(BUY, 3, 98), d.limit(BUY, 3, 98)
+    d.print(1001, 98, 10, SELL)
     assert (d.filled(one), d.filled(two)) == ((3,), (1,))
 
 

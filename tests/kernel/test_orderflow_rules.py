@@ -7,7 +7,7 @@ import pytest
 
 from flowtape.stream import records
 from tests.kernel import drive
-from tests.kernel.reference_flow import TICK, FlowConfig
+from tests.kernel.reference_flow import TICK, TIME, FlowConfig
 from tests.kernel.test_orderflow_model import (
     Event,
     Outputs,
@@ -21,8 +21,9 @@ from tests.kernel.test_orderflow_model import (
 Said = tuple[Outputs, dict[str, Any]]
 Tell = Callable[[FlowConfig, list[Event]], Said]
 
-LARGE_THRESHOLD, LARGE = 7, 10  # places in a bubble
-AREA_LOW, AREA_HIGH = 4, 5  # places in a footprint
+LARGE_THRESHOLD, COUNT, LARGE = 7, 8, 10  # places in a bubble
+AREA_LOW, AREA_HIGH, BUY_RUN, SELL_RUN = 4, 5, 9, 10  # places in a footprint
+BAR_START, BUY_LOTS = 0, 8  # places in a bar
 
 
 @pytest.fixture(params=["kernel", "kernel, print by print", "model"])
@@ -54,6 +55,34 @@ def test_a_bubble_of_exactly_the_threshold_is_large(tell: Tell) -> None:
     assert said == [(0, 0), (5, 1), (5, 0), (5, 1)]
 
 
+def test_a_bubble_takes_what_lies_within_its_window_and_band(tell: Tell) -> None:
+    """From 1000 at 100 on: 1010 at 101 still belongs, 1011 is too late; 102 is too far."""
+    steps = [(0, 100), (10, 101), (1, 100), (0, 99), (0, 102), (0, 100), (0, 100)]
+    script = [trade(step, price, 1, 1) for step, price in steps]
+    out, _ = tell(FlowConfig(bubble_window_us=10, bubble_band_ticks=1), script)
+    assert [bubble[COUNT] for bubble in out["bubbles"]] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("step", "turn", "marks"), [(10, 98, 1), (11, 98, 0), (10, 99, 0)])
+def test_an_absorption_is_told_once_price_turned_within_its_window(
+    tell: Tell, step: int, turn: int, marks: int
+) -> None:
+    """Buyers spend 12 lots at 100 and get no further; two ticks away the price has turned."""
+    script = [trade(0, 100, 7, 1), trade(0, 100, 5, 1), trade(step, turn, 1, -1)]
+    config = FlowConfig(absorption_lots=12, absorption_window_us=10, absorption_ticks=2)
+    out, _ = tell(config, script)
+    assert len(out["marks"]) == marks
+
+
+@pytest.mark.parametrize(("prices", "marks"), [((1, 2, 2, 3), 1), ((1, 2, 1, 3), 0)])
+def test_a_sweep_goes_on_at_a_price_again_but_not_back(
+    tell: Tell, prices: tuple[int, ...], marks: int
+) -> None:
+    script = [*(trade(0, price, 1, 1) for price in prices), trade(0, 3, 1, -1)]
+    out, _ = tell(FlowConfig(sweep_level_count=3), script)
+    assert len(out["marks"]) == marks
+
+
 @pytest.mark.parametrize(("second_lots", "marks"), [(8, 1), (9, 0), (10, 0)])
 def test_exhaustion_needs_less_volume_at_the_further_price(
     tell: Tell, second_lots: int, marks: int
@@ -82,3 +111,17 @@ def test_of_equal_rows_the_value_area_takes_the_upper_one(tell: Tell) -> None:
     script = [trade(0, 100, 5, 1), trade(0, 99, 2, 1), trade(0, 101, 2, 1)]
     out, _ = tell(FlowConfig(series=[(TICK, 3, 1)], value_area_ppm=700_000), script)
     assert [(row[AREA_LOW], row[AREA_HIGH]) for row in out["footprints 0"]] == [(100, 101)]
+
+
+def test_a_print_at_the_end_of_a_time_bar_is_the_next_ones(tell: Tell) -> None:
+    script = [trade(0, 100, 5, 1), trade(9, 100, 1, 1), trade(1, 100, 2, 1), trade(30, 100, 1, 1)]
+    out, _ = tell(FlowConfig(series=[(TIME, 10, 0)]), script)
+    assert [(bar[BAR_START], bar[BUY_LOTS]) for bar in out["bars 0"]] == [(1000, 6), (1010, 2)]
+
+
+def test_imbalances_compare_diagonally(tell: Tell) -> None:
+    """4 bought at 101 stand up to 4 sold at 100, but not to the 9 sold at 101."""
+    script = [trade(0, 100, 4, -1), trade(0, 101, 4, 1), trade(0, 101, 9, -1)]
+    config = FlowConfig(series=[(TICK, 3, 1)], imbalance_ppm=1_000_000, imbalance_stack_count=1)
+    out, _ = tell(config, script)
+    assert [(row[BUY_RUN], row[SELL_RUN]) for row in out["footprints 0"]] == [(1, 1)]

@@ -288,7 +288,7 @@ def assert_same_session(
     else:
         assert (refusal[0], refusal[2]) == looped.refused
         assert refusal[3] == len(looped.placed)
-    placed = run.take_placed().view(records.COMMAND)
+    placed = run.take_placed().view(records.PLACED)
     assert [
         (int(p["input"]), int(p["ts_us"]), int(p["order_id"]), p["request"].tobytes())
         for p in placed
@@ -379,7 +379,7 @@ def test_orders_of_the_array_can_hang_together() -> None:
     kernel = drive.make_kernel(config)
     rows = [(10 * i, 100, 50, 1, 0) for i in range(1, 9)]
     assert run.run(kernel, drive.batch_of(rows)) is None
-    requests = run.take_placed().view(records.COMMAND)["request"]
+    requests = run.take_placed().view(records.PLACED)["request"]
     assert requests["parent_id"].tolist() == [0, 1, 1, 0, 4, 4]
     assert requests["sibling_id"].tolist() == [0, 0, 2, 0, 0, 5]
     assert drive.snapshot_of(kernel)["position_lots"] == 4

@@ -11,17 +11,26 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kernel.c_builds import FLAGS, KERNEL, ROOT, BuildError, call, has
+from tests.kernel.c_builds import (
+    FLAGS,
+    KERNEL,
+    PROGRAMS,
+    QUICK_ARGUMENTS,
+    ROOT,
+    BuildError,
+    call,
+    has,
+)
 from tests.kernel.mutants.table import MUTANTS, Mutant
 
 TESTS = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("RESULTS.md")
+ROW = re.compile(r"\| ([a-z]+-[a-z-]+) \|")
 LIBRARY = "libflow_kernel.so"
 TIMEOUT_S = 240
 
@@ -29,14 +38,10 @@ RULES = [str(path.relative_to(ROOT)) for path in sorted(TESTS.glob("test_*_rules
 MODELS = [
     f"tests/kernel/test_{name}.py"
     for name in (
-        *("boundary", "lanes", "scan", "without_flow", "orderflow_model"),
+        *("boundary", "orderflow_model", "lanes", "scan", "without_flow"),
         *("against_reference", "execution_machine"),
     )
 ]
-
-# Programs of kernel/tests: those done in a second, and the others.
-SLOW = ("test_execution", "test_kernel")
-QUICK = sorted({path.stem for path in (KERNEL / "tests").glob("test_*.c")} - {*SLOW})
 
 # Links to whatever kernel lies in FLOW_KERNEL_DIR instead of compiling one.
 BUILD_RS = """fn main() {
@@ -60,17 +65,14 @@ class Verdict:
 
     mutant: Mutant
     digests: str
+    rule: str
     c_program: str
-    rules: str
-    models: str
-    seconds: float
+    model: str
 
     @property
     def reason(self) -> str:
         """The first test that knows what is wrong, not only that something changed."""
-        found = (
-            name for name in (self.c_program, self.rules, self.models) if name not in {"", "-"}
-        )
+        found = (name for name in (self.rule, self.c_program, self.model) if name not in {"", "-"})
         return next(found, "")
 
 
@@ -158,7 +160,7 @@ class Lab:
         fresh.replace(self.folder / "lib" / LIBRARY)
 
     def _build_programs(self, folder: Path) -> None:
-        for name in ("golden", *QUICK, *SLOW):
+        for name in ("golden", *PROGRAMS):
             source = self.kernel / "tests" / f"{name}.c"
             library = [f"-L{self.folder / 'lib'}", "-lflow_kernel"]
             self._gcc([source, *library, "-o", folder / name])
@@ -222,9 +224,9 @@ class Lab:
         ran = self._run([programs / "golden"])
         return ran.stdout if ran else "never ended"
 
-    def _failing_program(self, programs: Path, names: Sequence[str]) -> str:
-        for name in names:
-            ran = self._run([programs / name])
+    def _failing_program(self, programs: Path) -> str:
+        for name in PROGRAMS:
+            ran = self._run([programs / name, *QUICK_ARGUMENTS.get(name, ())])
             if ran is None or ran.returncode != 0:
                 return name
         return ""
@@ -248,51 +250,55 @@ class Lab:
         return f"{found[1]}::{found[2].partition('[')[0]}"
 
     def _ask(self, mutant: Mutant, programs: Path) -> Verdict:
-        """Quick suites always, slow ones until there is a reason."""
-        started = time.monotonic()
+        """One suite after the other, until there is a reason."""
         digests = "" if self._digests(programs) == self.said else "changed"
-        rules = self._failing_test(RULES)
-        c_program = self._failing_program(programs, QUICK)
-        models = "-" if rules or c_program else self._failing_test(MODELS)
-        if not c_program and models == "":
-            c_program = self._failing_program(programs, SLOW)
-        return Verdict(mutant, digests, c_program, rules, models, time.monotonic() - started)
+        rule = self._failing_test(RULES)
+        c_program = "-" if rule else self._failing_program(programs)
+        model = "-" if rule or c_program else self._failing_test(MODELS)
+        return Verdict(mutant, digests, rule, c_program, model)
 
 
 HEADER = """# What notices a mistake in the kernel
 
 Each mutant of table.py is one mistake in kernel/src. The columns name what notices it: the digests
-of kernel/tests/golden.c, which see only that something changed; the first program of kernel/tests
-that fails; the first hand-worked rule; and, where neither does, the first test beside a reference
-model. Written by `python -m tests.kernel.mutants.lab --write`.
+of kernel/tests/golden.c, which see only that something changed; the first hand-worked rule; where
+no rule does, the first program of kernel/tests; and where none of them does, the first test beside
+a reference model. Written by `python -m tests.kernel.mutants.lab --write`.
 
 """
 
 
 def row_of(v: Verdict) -> str:
     return (
-        f"| {v.mutant.name} | {v.mutant.file} | {v.mutant.breaks} | {v.digests} | {v.c_program} "
-        f"| {v.rules} | {v.models} | {v.seconds:.0f} |"
+        f"| {v.mutant.name} | {v.mutant.file} | {v.mutant.breaks} | {v.digests} | {v.rule} "
+        f"| {v.c_program} | {v.model} |"
     )
 
 
-def table_of(verdicts: Sequence[Verdict]) -> str:
+def rows_kept() -> dict[str, str]:
+    """The rows of RESULTS.md by the mutant's name."""
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    found = [(ROW.match(line), line) for line in lines]
+    return {match[1]: line for match, line in found if match}
+
+
+def table_of(rows: Sequence[str]) -> str:
     """The text of RESULTS.md."""
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    by_reason = sum(any(cell not in {"", "-"} for cell in row[4:]) for row in cells)
+    by_digests = sum(bool(row[3]) for row in cells)
     lines = [
-        "| mutant | file | breaks | digests | C program | rule | model | s |",
-        "|---|---|---|---|---|---|---|---|",
+        f"Of {len(rows)} mutants a reasoned test notices {by_reason}, digests {by_digests}.",
+        "",
+        "| mutant | file | breaks | digests | rule | C program | model |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
     ]
-    lines += [row_of(verdict) for verdict in verdicts]
-    by_reason = sum(bool(v.reason) for v in verdicts)
-    by_digests = sum(bool(v.digests) for v in verdicts)
-    counts = (
-        f"Of {len(verdicts)} mutants a reasoned test notices {by_reason}, digests {by_digests}."
-    )
-    return HEADER + counts + "\n\n" + "\n".join(lines) + "\n"
+    return HEADER + "\n".join(lines) + "\n"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Judge the mutants named, or all of them; with --write also write RESULTS.md."""
+    """Judge the mutants named, or all of them; with --write also write them to RESULTS.md."""
     names = [name for name in arguments if name != "--write"]
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     folder = ROOT / "target" / f"mutants-{os.getpid()}"
@@ -307,7 +313,8 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         shutil.rmtree(folder)
     if "--write" in arguments:
-        RESULTS.write_text(table_of(verdicts))
+        rows = rows_kept() | {verdict.mutant.name: row_of(verdict) for verdict in verdicts}
+        RESULTS.write_text(table_of([rows[m.name] for m in MUTANTS if m.name in rows]))
     return 0 if all(verdict.reason for verdict in verdicts) else 1
 
 
