@@ -20,6 +20,7 @@ from flowtape.stream.errors import InputError
 if TYPE_CHECKING:
     from flowtape.dashboards.screens import Feed
     from flowtape.replay.tapes import Tape
+    from flowtape.stream.session import Session
     from flowtape.stream.strategy import Strategy
 
 Home = Annotated[
@@ -108,6 +109,19 @@ def tapes_dir(option: Path | None = None, home: Path | None = None) -> Path:
 def sessions_dir(home: Path | None = None) -> Path:
     """Return the folder of the sessions: `sessions` in the home folder."""
     return home_dir(home) / "sessions"
+
+
+def session_named(refs: list[str], home: Path | None = None) -> "Session | None":
+    """Return the session that one word names in full: by its id, its folder, or `last`."""
+    from flowtape.replay.sessions import SessionStore
+    from flowtape.stream.session import is_id
+
+    if len(refs) != 1:
+        return None
+    (ref,) = refs
+    if not (is_id(ref) or ref == "last" or (Path(ref) / "genesis.json").is_file()):
+        return None
+    return SessionStore(sessions_dir(home)).open(ref)
 
 
 def parse_time_us(text: str, name: str) -> int:

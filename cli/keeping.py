@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from flowtape.cli import common
+from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
     from flowtape.replay.tapes import Tape
     from flowtape.stream.config import EngineConfig
     from flowtape.stream.engine import Engine
-    from flowtape.stream.session import SessionWriter
+    from flowtape.stream.session import Session, SessionWriter
     from flowtape.stream.strategy import Strategy
 
 
@@ -65,3 +68,18 @@ def finish(writer: "SessionWriter", engine: "Engine") -> str:
     writer.finish(summary)
     name = writer.folder.name
     return f"session {name} digest {summary.digest}\ncheck it with: flowtape verify {name}"
+
+
+def strategy_of(session: "Session", name: str | None) -> "Strategy":
+    """Make the strategy of a session anew, from where it lies now if that is named."""
+    from flowtape.stream.genesis import StrategyIdentity
+
+    identity = session.genesis.strategy
+    if identity is None:
+        raise InputError(f"session {session.id} ran no strategy; there is nothing to decide again")
+    settings = [f"{key}={value}" for key, value in identity.parameters.items()]
+    chosen = common.strategy_named(name or identity.name, settings)
+    assert chosen is not None
+    if StrategyIdentity.of(chosen).sha256 != identity.sha256:
+        typer.echo("the strategy's file has changed since the session was made", err=True)
+    return chosen

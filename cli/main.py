@@ -10,7 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from flowtape import __version__
-from flowtape.cli import live_commands, play_commands, session_commands, tape_commands
+from flowtape.cli import (
+    backtest_command,
+    live_commands,
+    play_commands,
+    session_commands,
+    tape_commands,
+)
 from flowtape.stream.errors import FlowError
 
 app = typer.Typer(
@@ -22,7 +28,7 @@ app = typer.Typer(
 )
 app.command("demo")(play_commands.demo)
 app.command("replay")(play_commands.replay)
-app.command("backtest")(play_commands.backtest)
+app.command("backtest")(backtest_command.backtest)
 app.command("import")(tape_commands.import_)
 app.command("doctor")(tape_commands.doctor)
 app.command("tapes")(tape_commands.tapes)

@@ -1,28 +1,23 @@
-"""`flowtape demo`, `replay` and `backtest`: tapes through engines."""
+"""`flowtape demo` and `replay`: tapes through engines, at any speed."""
 
 import asyncio
 import contextlib
 import json
 import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flowtape.cli import common
+from flowtape.cli.engines import config_of, engine_of, stream_of
 from flowtape.cli.keeping import Inputs, finish, kept
 from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
     from flowtape.replay.player import Player
-    from flowtape.replay.tapes import Tape
-    from flowtape.replay.together import Tapes
     from flowtape.replay.track import Track
-    from flowtape.stream.config import EngineConfig
     from flowtape.stream.engine import Engine
-    from flowtape.stream.session import SessionWriter
-    from flowtape.stream.strategy import Strategy
 
 DEMO_SPEED = "60"
 
@@ -40,7 +35,7 @@ def demo(
     from flowtape.replay.track import Track
 
     tape = demo_store().open(DEMO_SYMBOL)
-    track = Track(_engine([tape], None, _config([tape], None, {})), tape)
+    track = Track(engine_of([tape], None, config_of([tape], None, {})), tape)
     asyncio.run(_watch([track], parse_speed(speed), port))
 
 
@@ -103,8 +98,8 @@ def replay(
     opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
     # Without a strategy tapes have nothing in common but the clock.
     groups = [[one] for one in opened] if chosen is None else [opened]
-    streams = [_stream(group) for group in groups]
-    configs = [_config(group, chosen, settings) for group in groups]
+    streams = [stream_of(group) for group in groups]
+    configs = [config_of(group, chosen, settings) for group in groups]
     if record and (dashboard or len(groups) > 1):
         raise InputError(
             "--record needs --no-dashboard"
@@ -118,7 +113,7 @@ def replay(
             session = kept(inputs, configs[0], chosen, name=strategy, label=label, home=home)
             writer = stack.enter_context(session)
         engines = [
-            _engine(group, chosen, config, shown=dashboard, writer=writer)
+            engine_of(group, chosen, config, shown=dashboard, writer=writer)
             for group, config in zip(groups, configs, strict=True)
         ]
         pairs = list(zip(engines, streams, strict=True))
@@ -136,154 +131,6 @@ def replay(
     _report(engines, time.perf_counter() - began, as_json=as_json)
     if said is not None and not as_json:
         typer.echo(said)
-
-
-def backtest(
-    tape: Annotated[
-        list[str], typer.Argument(metavar="TAPE", help="Symbols, tape folders or recordings.")
-    ],
-    strategy: Annotated[
-        str, typer.Option("--strategy", help="package.module:Class or path/file.py:Class.")
-    ],
-    set_: common.Settings = None,
-    from_: common.From = None,
-    to: common.To = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
-    order_flow: Annotated[
-        bool,
-        typer.Option(
-            "--order-flow/--no-order-flow",
-            help="Work out bars and the like; without, the same fills come faster.",
-        ),
-    ] = True,
-    record: common.Record = False,
-    label: common.Label = "",
-    order: Annotated[
-        list[int] | None,
-        typer.Option("--order", help="Tell all that happened to this order.", show_default=False),
-    ] = None,
-    latency: common.Latency = "20ms",
-    cash: common.Cash = "100000",
-    maker_fee_ppm: common.MakerFee = 1000,
-    taker_fee_ppm: common.TakerFee = 1000,
-    fills: common.Fills = "queued",
-    spread_bps: common.SpreadBps = 2,
-    account: common.Account = "free",
-    leverage: common.Leverage = 1,
-    lanes: common.Lanes = True,
-    tapes: common.Tapes = None,
-    home: common.Home = None,
-    as_json: common.Json = False,
-) -> None:
-    """Run a strategy over a tape and write report.html, metrics.json, equity.csv, fills.csv.
-
-    Several tapes are traded with one account.
-
-    Example: flowtape backtest BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
-    """
-    from flowtape.dashboards.tearsheet import tearsheet
-    from flowtape.replay import backtest as batch
-    from flowtape.replay.track import fold
-
-    chosen = common.strategy_named(strategy, set_)
-    settings = common.engine_settings(
-        latency,
-        cash,
-        maker_fee_ppm,
-        taker_fee_ppm,
-        fills,
-        spread_bps,
-        account,
-        leverage,
-        lanes,
-    )
-    start_us, end_us = common.parse_range_us(from_, to)
-    root = common.tapes_dir(tapes, home)
-    opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
-    config = _config(opened, chosen, settings, order_flow=order_flow)
-    symbols = "+".join(one.instrument.symbol for one in opened)
-    folder = out or Path(f"backtest-{type(chosen).__name__}-{symbols}")
-    batch.check_folder(folder)
-    stream = _stream(opened)
-    with contextlib.ExitStack() as stack:
-        writer = None
-        if record:
-            inputs = Inputs(tape, opened, start_us, end_us)
-            session = kept(inputs, config, chosen, name=strategy, label=label, home=home)
-            writer = stack.enter_context(session)
-        engine = _engine(opened, chosen, config, shown=False, writer=writer)
-        with common.progress("backtesting", len(stream), wanted=not as_json) as tick:
-            fold(engine, stream.read_batches(cached=True), tick)
-        said = None if writer is None else finish(writer, engine)
-    result = batch.result_of(engine)
-    metrics = batch.metrics_json(result)
-    batch.write_files(
-        folder,
-        {
-            "report.html": tearsheet(
-                result.instruments, result.ledger, json.loads(metrics), result.config.bar_us
-            ),
-            "metrics.json": metrics + "\n",
-            "equity.csv": batch.equity_csv(result),
-            "fills.csv": batch.fills_csv(result),
-        },
-    )
-    if as_json:
-        typer.echo(metrics)
-        return
-    common.print_metrics(json.loads(metrics))
-    typer.echo(f"digest {result.digest}")
-    if said is not None:
-        typer.echo(said)
-    typer.echo(f"written to {folder}: report.html, metrics.json, equity.csv, fills.csv")
-    for order_id in order or ():
-        typer.echo("\n".join(engine.order(order_id).lines()))
-
-
-def _stream(tapes: "list[Tape]") -> "Tape | Tapes":
-    from flowtape.replay.together import Tapes
-
-    return tapes[0] if len(tapes) == 1 else Tapes(tapes)
-
-
-def _config(
-    tapes: "list[Tape]",
-    strategy: "Strategy | None",
-    settings: dict[str, object],
-    *,
-    order_flow: bool = True,
-) -> "EngineConfig":
-    from flowtape.replay.backtest import EQUITY_GRID_US
-    from flowtape.stream.config import EngineConfig, MarketSettings, bubble_band_ticks
-
-    firsts = [int(tape.full_trades(0, 1).price_ticks[0]) for tape in tapes]
-    config = EngineConfig(
-        markets=tuple(MarketSettings(bubble_band_ticks=bubble_band_ticks(p)) for p in firsts),
-        equity_grid_us=EQUITY_GRID_US if strategy is not None else 0,
-        **settings,  # type: ignore[arg-type]
-    )
-    return config if order_flow else config.without_order_flow()
-
-
-def _engine(
-    tapes: "list[Tape]",
-    strategy: "Strategy | None",
-    config: "EngineConfig",
-    *,
-    shown: bool = True,
-    writer: "SessionWriter | None" = None,
-) -> "Engine":
-    from flowtape.stream.engine import Engine
-
-    return Engine(
-        [tape.instrument for tape in tapes],
-        config,
-        strategy,
-        shown=shown,
-        # A session that is kept has the same state whoever may trade in it.
-        tradable=strategy is not None or writer is not None,
-        recorded=None if writer is None else (writer.chain, writer),
-    )
 
 
 async def _watch(tracks: "list[Track]", speed: float, port: int) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowtape.cli import common
+from flowtape.cli.keeping import strategy_of
 from flowtape.stream.errors import FlowError, InputError
 
 if TYPE_CHECKING:
     from flowtape.replay.tapes import Tape
     from flowtape.stream.session import Session
-    from flowtape.stream.strategy import Strategy
 
 DIFFERS, UNREADABLE, OTHER_SEMANTICS = 1, 2, 3
 
@@ -71,7 +71,7 @@ def verify(
     if strategy is not None and not deep:
         raise InputError("--strategy is for --deep")
     opened = SessionStore(common.sessions_dir(home)).open(session)
-    chosen = _strategy_of(opened, strategy) if deep else None
+    chosen = strategy_of(opened, strategy) if deep else None
     root = common.tapes_dir(tapes, home)
 
     def open_tape(place: str, from_us: int | None, to_us: int | None) -> "Tape":
@@ -100,20 +100,6 @@ def verify(
         typer.echo(f"digest {verdict.digest}")
     if verdict.difference is not None:
         raise typer.Exit(DIFFERS)
-
-
-def _strategy_of(session: "Session", name: str | None) -> "Strategy":
-    from flowtape.stream.genesis import StrategyIdentity
-
-    identity = session.genesis.strategy
-    if identity is None:
-        raise InputError(f"session {session.id} ran no strategy; verify it without --deep")
-    settings = [f"{key}={value}" for key, value in identity.parameters.items()]
-    chosen = common.strategy_named(name or identity.name, settings)
-    assert chosen is not None
-    if StrategyIdentity.of(chosen).sha256 != identity.sha256:
-        typer.echo("the strategy's file has changed since the session was made", err=True)
-    return chosen
 
 
 def _described(session: "Session") -> dict[str, object]:

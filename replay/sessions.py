@@ -233,11 +233,7 @@ def verify(
     this kernel is another one.
     """
     genesis = session.genesis
-    if genesis.semantics_version != SEMANTICS_VERSION:
-        raise OtherSemanticsError(
-            f"session {session.id} was made with semantics {genesis.semantics_version}, this "
-            f"flowtape has {SEMANTICS_VERSION}: equal inputs may lead to other results"
-        )
+    _check_semantics(session)
     links, commands = session.links(), session.commands()
     tapes = tapes_of(session, open_tape)
     ended = session.summary is not None
@@ -279,6 +275,49 @@ def verify(
         ended=ended,
         difference=difference,
     )
+
+
+class _Nowhere:
+    """A sink that keeps nothing: only the chain is wanted."""
+
+    def commands(self, commands: Records, *, durable: bool) -> None: ...
+
+    def link(self, link: Records) -> None: ...
+
+
+def run_again(
+    session: Session,
+    open_tape: OpenTape,
+    strategy: Strategy | None,
+    tick: Callable[[int], None] | None = None,
+) -> tuple[Engine, bytes]:
+    """Run a whole session again; returns the engine at its end, and the digest it comes to.
+
+    People's commands are given again where they stand; without a strategy its commands are too.
+    Raises SessionError when the session did not end or its tapes are gone.
+    """
+    genesis, commands = session.genesis, session.commands()
+    _check_semantics(session)
+    if session.summary is None:
+        raise SessionError(f"session {session.id} did not end; see: flowtape verify {session.id}")
+    given = commands if strategy is None else commands[commands["origin"] == Origin.PERSON]
+    chain = Chain(genesis.sha256)
+    engine = Engine(
+        genesis.instruments, genesis.config, strategy, shown=False, recorded=(chain, _Nowhere())
+    )
+    pieces = tapes_of(session, open_tape).read_batches(cached=True)
+    feed(engine, _told(pieces, tick), given, session.summary.input_count - 1)
+    engine.end()
+    return engine, chain.value
+
+
+def _check_semantics(session: Session) -> None:
+    made = session.genesis.semantics_version
+    if made != SEMANTICS_VERSION:
+        raise OtherSemanticsError(
+            f"session {session.id} was made with semantics {made}, this flowtape has "
+            f"{SEMANTICS_VERSION}: equal inputs may lead to other results"
+        )
 
 
 def _told(

@@ -66,6 +66,11 @@ def new_id(now: datetime) -> str:
     return "".join(_CROCKFORD[number >> 5 * i & 31] for i in reversed(range(_ID_CHARACTERS)))
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text has the form of a session's id."""
+    return len(text) == _ID_CHARACTERS and set(text) <= set(_CROCKFORD)
+
+
 class SessionWriter:
     """Keeps a session as it runs; a `recording.SessionSink`."""
 

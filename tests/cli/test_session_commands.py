@@ -112,7 +112,24 @@ def test_a_session_without_a_strategy_has_nothing_to_decide_again(imported: Run)
     assert imported("verify", "last")[0] == 0
     code, _, err = imported("verify", "last", "--deep")
     assert code == 2
-    assert "ran no strategy; verify it without --deep" in err
+    assert "ran no strategy; there is nothing to decide again" in err
+
+
+def test_a_backtest_of_a_session_is_the_session(keeping: Run, tmp_path: Path) -> None:
+    (described,) = json.loads(keeping("sessions", "--json")[1])
+    code, out, err = keeping("backtest", described["id"], "--out", tmp_path / "again")
+    assert code == 0, err
+    assert f"digest {described['digest']}: the same as when it was kept" in out
+    for name in ("fills.csv", "equity.csv", "metrics.json"):
+        again = (tmp_path / "again" / name).read_bytes()
+        assert again == (tmp_path / "out" / name).read_bytes(), name
+    assert keeping("backtest", "last", "--json", "--out", tmp_path / "json")[0] == 0
+    code, _, err = keeping("backtest", "last", "--latency", "5ms")
+    assert code == 2
+    assert "a session has its own settings; leave --latency out" in err
+    code, _, err = keeping("backtest", "BTCUSDT")
+    assert code == 2
+    assert "backtest needs --strategy MODULE:CLASS, or the id of a session" in err
 
 
 def test_an_outsider_checks_a_session_over_two_tapes(imported: Run, tmp_path: Path) -> None:
