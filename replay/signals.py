@@ -151,15 +151,22 @@ class ArrayEngine(Engine):
         if self.start_us == 0 and len(batch):
             self.start_us = int(trades.ts_us[0])
         refusal = self._run.run(self._kernel, batch)
-        placed = self._run.take_placed().view(PLACED)
-        commands = np.zeros(len(placed), COMMAND)
-        for name in PLACED.names or ():
-            commands[name] = placed[name]
-        commands["kind"], commands["origin"] = CommandKind.PLACE, Origin.STRATEGY
-        self.ledger.append("commands", commands)
+        self.ledger.append("commands", _commands_of(self._run.take_placed().view(PLACED)))
         self._collect(None, 0)
         if refusal is not None:
             raise RefusedOrderError(refusal, self.ledger, self.snapshot)
+
+
+def _commands_of(placed: Records) -> Records:
+    """Orders placed one by one, as the commands of a strategy."""
+    commands = np.zeros(len(placed), COMMAND)
+    for name in PLACED.names or ():
+        commands[name] = placed[name]
+    rows = np.arange(len(placed))
+    first = np.searchsorted(placed["input"], placed["input"])
+    commands["place"] = rows - first + 1
+    commands["kind"], commands["origin"] = CommandKind.PLACE, Origin.STRATEGY
+    return commands
 
 
 def _finish(
