@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtape.replay.parts import BlockExtremes
@@ -44,6 +44,7 @@ def whole() -> Engine:
 
 
 @given(cuts=st.lists(st.integers(1, 900), min_size=1, max_size=5), poll=st.booleans())
+@settings(max_examples=max(12, settings().max_examples // 4))
 def test_cuts_and_looks_change_no_result(whole: Engine, cuts: list[int], poll: bool) -> None:
     engine = play(cuts, poll=poll)
     assert engine.ledger.fills.head > 50

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtape.stream.config import Decide, EngineConfig
@@ -105,6 +105,7 @@ def seen_by(engine: Engine) -> list[bytes]:
 
 
 @given(cuts=st.lists(st.integers(1, 900), min_size=1, max_size=5), shown=st.booleans())
+@settings(max_examples=max(12, settings().max_examples // 4))
 def test_cuts_and_looks_change_nothing_a_strategy_sees(
     whole: Engine, cuts: list[int], *, shown: bool
 ) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtape.replay.parts import TapeColumns
@@ -138,6 +138,7 @@ def test_a_tape_named_twice_is_refused() -> None:
 
 
 @given(cuts=st.lists(st.integers(1, 900), min_size=1, max_size=5), poll=st.booleans())
+@settings(max_examples=max(12, settings().max_examples // 4))
 def test_cuts_change_no_result(whole: Engine, cuts: list[int], poll: bool) -> None:
     engine = play(cuts, poll=poll)
     assert engine.digest() == whole.digest()
