@@ -12,6 +12,7 @@ PARTS = (
     "signals",
     "replay_speed",
     "seek",
+    "sessions",
     "import_archive",
     "dashboard",
 )
