@@ -9,13 +9,13 @@ import typer
 
 from flowtape.cli import common
 from flowtape.cli.keeping import strategy_of
-from flowtape.stream.errors import FlowError, InputError
+from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
     from flowtape.replay.tapes import Tape
     from flowtape.stream.session import Session
 
-DIFFERS, UNREADABLE, OTHER_SEMANTICS = 1, 2, 3
+DIFFERS, OTHER_SEMANTICS = 1, 3
 
 
 def sessions(home: common.Home = None, as_json: common.Json = False) -> None:
@@ -24,9 +24,16 @@ def sessions(home: common.Home = None, as_json: common.Json = False) -> None:
     Example: flowtape sessions
     """
     from flowtape.replay.sessions import SessionStore
+    from flowtape.stream.session import Session, SessionError
 
     store = SessionStore(common.sessions_dir(home))
-    found = store.sessions()
+    found = []
+    for folder in store.folders():
+        # One that is damaged does not hide the others.
+        try:
+            found.append(Session.open(folder))
+        except SessionError as error:
+            typer.echo(f"flowtape: {error}", err=True)
     if as_json:
         typer.echo(json.dumps([_described(one) for one in found], indent=2))
         return
@@ -82,11 +89,8 @@ def verify(
         with common.progress("verifying", rows, wanted=not as_json) as tick:
             verdict = run_again(opened, open_tape, chosen, tick)
     except OtherSemanticsError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(f"flowtape: {error}", err=True)
         raise typer.Exit(OTHER_SEMANTICS) from None
-    except FlowError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(UNREADABLE) from None
     if as_json:
         typer.echo(json.dumps({**asdict(verdict), "gaps": []}, indent=2))
     elif verdict.difference is not None:

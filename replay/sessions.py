@@ -56,12 +56,13 @@ class SessionStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def folders(self) -> list[Path]:
+        """Return the folders of all sessions, oldest first."""
+        return sorted(path.parent for path in self.root.glob("*/genesis.json"))
+
     def sessions(self) -> list[Session]:
         """Return all sessions, oldest first; folders that cannot be read raise SessionError."""
-        if not self.root.is_dir():
-            return []
-        folders = sorted(path.parent for path in self.root.glob("*/genesis.json"))
-        return [Session.open(folder) for folder in folders]
+        return [Session.open(folder) for folder in self.folders()]
 
     def open(self, ref: str) -> Session:
         """Open a session by its folder, its id, the beginning of its id, or `last`.
@@ -70,7 +71,7 @@ class SessionStore:
         """
         if (Path(ref) / "genesis.json").is_file():
             return Session.open(Path(ref))
-        names = sorted(path.parent.name for path in self.root.glob("*/genesis.json"))
+        names = [folder.name for folder in self.folders()]
         if ref == "last" and names:
             return Session.open(self.root / names[-1])
         begins = ref.upper() if len(ref) >= PREFIX_LEAST else " "

@@ -7,7 +7,7 @@ import numpy as np
 
 from flowtape._kernel import Kernel
 from flowtape.stream.errors import FlowError
-from flowtape.stream.records import COMMAND, Records
+from flowtape.stream.records import Records
 
 ALL_MARKETS = 0xFFFF_FFFF
 
@@ -66,8 +66,3 @@ def repeat(kernel: Kernel, call: Records) -> None:
         kernel.amend(ts_us, int(first["order_id"]), *new)
     else:
         kernel.anchor(int(request["client_id"]), market)
-
-
-def none() -> Records:
-    """Return no commands."""
-    return np.zeros(0, COMMAND)

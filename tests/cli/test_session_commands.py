@@ -54,6 +54,16 @@ def test_a_session_is_listed_and_verified(keeping: Run) -> None:
     assert verdict["difference"] is None
 
 
+def test_a_damaged_session_does_not_hide_the_others(keeping: Run, tmp_path: Path) -> None:
+    damaged = tmp_path / "home" / "sessions" / ("0" * 26)
+    damaged.mkdir()
+    (damaged / "genesis.json").write_text("{}")
+    code, out, err = keeping("sessions")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert f"flowtape: {damaged} cannot be read as a session" in err
+
+
 def test_another_strategy_differs_and_says_where(keeping: Run, tmp_path: Path) -> None:
     other = tmp_path / "other.py"
     text = Path(STRATEGY.partition(":")[0]).read_text()
@@ -76,7 +86,7 @@ def test_a_replay_is_kept_like_a_backtest(keeping: Run) -> None:
 def test_a_session_whose_tape_has_changed_cannot_be_read(keeping: Run, tmp_path: Path) -> None:
     code, _, err = keeping("verify", "last", "--tapes", tmp_path / "elsewhere")
     assert code == 2
-    assert re.match(r"the tape of session \w{26} is gone: ", err)
+    assert re.match(r"flowtape: the tape of session \w{26} is gone: ", err)
 
 
 @pytest.mark.parametrize(
