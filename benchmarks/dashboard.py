@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from flowtape.dashboards.screens import Feed
 from flowtape.dashboards.server import DashboardServer, serve
 from flowtape.replay.generate import GeneratorConfig, generate
 from flowtape.replay.parts import TapeColumns
@@ -25,6 +24,7 @@ from flowtape.replay.player import Player
 from flowtape.replay.track import Track
 from flowtape.stream.config import EngineConfig, bubble_band_ticks
 from flowtape.stream.engine import Engine
+from flowtape.stream.ports import Feed
 from flowtape.stream.trades import Trades
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu"]
@@ -132,7 +132,7 @@ def measure(page: Page, seconds: float) -> Result:
 def run(page: Page, market: Market, seconds: float) -> Result:
     engine, player = market.player()
     player.start()
-    server = Server((engine.view, player))
+    server = Server(Feed(player, lambda: engine.view))
     try:
         page.goto(server.url)
         return measure(page, seconds)

@@ -20,9 +20,9 @@ from flowtape.stream.records import Records, i128, i128_float
 from flowtape.stream.view import Update
 
 MAGIC = 0x50544C46
-VERSION = 1
+VERSION = 2
 
-RESTART, PLAYING, LIVE, ENDED, WITH_PROFILE = (1 << bit for bit in range(5))
+RESTART, PLAYING, LIVE, ENDED, WITH_PROFILE, LOOKING_BACK = (1 << bit for bit in range(6))
 
 _SECTIONS = ("bars", "bubbles", "prints", "fills", "equity", "orders", "profile", "notice")
 _COUNTERS = ("magic", "version", "flags", "feed", "epoch", "seq")
@@ -33,6 +33,7 @@ _NUMBERS = (
     "speed",
     "start_ms",
     "end_ms",
+    "now_ms",
     "lag_ms",
     "trades",
     "last",
@@ -131,6 +132,7 @@ _COLUMNS = tuple(
             _plain("fills", "side", "<i1", "side"),
             _time("equity"),
             _Column("equity", "equity", "<f8", _equity),
+            _plain("orders", "id", "<f8", "order_id"),
             _Column("orders", "price", "<f8", _order_price),
             _Column(
                 "orders",
@@ -139,6 +141,7 @@ _COLUMNS = tuple(
                 lambda r, _: r["lanes"]["remaining_lots"][:, Lane.BASE],
             ),
             _Column("orders", "side", "<i1", lambda r, _: r["request"]["side"]),
+            _Column("orders", "order_kind", "<i1", lambda r, _: r["request"]["kind"]),
             _plain("orders", "stage", "<i1", "stage"),
             _plain("profile", "price", "<f8", "price_ticks"),
             _plain("profile", "buy", "<f8", "buy_lots"),
@@ -168,6 +171,7 @@ def layout() -> dict[str, object]:
             "live": LIVE,
             "ended": ENDED,
             "with_profile": WITH_PROFILE,
+            "looking_back": LOOKING_BACK,
         },
     }
 
@@ -209,6 +213,7 @@ def encode(
         | LIVE * state.live
         | ENDED * state.ended
         | WITH_PROFILE * (update.profile is not None)
+        | LOOKING_BACK * state.looking_back
     )
     counts = [len(sections[name]) for name in _SECTIONS]
     size = _HEADER.size + sum(
@@ -255,7 +260,8 @@ def _numbers(
         "clock_ms": state.clock_us / 1000.0,
         "speed": state.speed,
         "start_ms": state.start_us / 1000.0,
-        "end_ms": nan if state.live else state.end_us / 1000.0,
+        "end_ms": state.end_us / 1000.0 if state.looking_back or not state.live else nan,
+        "now_ms": state.now_us / 1000.0 if state.now_us else nan,
         "lag_ms": state.lag_us / 1000.0,
         "trades": snapshot["trade_count"],
         "last": snapshot["last_ticks"],

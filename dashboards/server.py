@@ -12,9 +12,10 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 
 from flowtape.dashboards.gate import Gate, loopback_host
-from flowtape.dashboards.screens import Feed, Hub
+from flowtape.dashboards.screens import Hub
 from flowtape.dashboards.web import FlowTornado
 from flowtape.stream.errors import InputError
+from flowtape.stream.ports import Feed
 
 REQUEST_BYTES_MAX = 1 << 16
 IDLE_CONNECTION_S = 60

@@ -162,6 +162,7 @@ class PageHandler(DocHandler):
                     "price_decimals": cutter.view.instrument.price_decimals,
                     "qty_decimals": cutter.view.instrument.qty_decimals,
                     "bar_ms": cutter.view.bar_us / 1000,
+                    "trade": cutter.feed.desk is not None,
                 }
                 for cutter in self.application.hub.cutters
             ],

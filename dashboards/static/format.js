@@ -63,6 +63,16 @@ export function dateText(ms) {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
+/** A length of time in its two largest units: 45 s, 12 m 30 s, 2 h 05 m, 3 d 4 h. */
+export function spanText(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} m ${two(s % 60)} s`;
+  const m = Math.floor(s / 60);
+  if (m < 1440) return `${Math.floor(m / 60)} h ${two(m % 60)} m`;
+  return `${Math.floor(m / 1440)} d ${Math.floor((m % 1440) / 60)} h`;
+}
+
 export function speedText(speed) {
   return Number.isFinite(speed) ? `${speed}×` : "max";
 }

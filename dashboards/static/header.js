@@ -69,8 +69,9 @@ export class Header {
 
   account(header, price) {
     const { store } = this.screen;
-    byId("account").hidden = !store.isTrading;
-    if (!store.isTrading) return;
+    const shown = store.isTrading || store.feed.trade;
+    byId("account").hidden = !shown;
+    if (!shown) return;
     const money = (value) => decimal(value, 2);
     const sign = (value) => (value > 0 ? "up" : value < 0 ? "down" : "");
     this.set("own-position", signed(header.position), sign(header.position));
@@ -92,21 +93,22 @@ export class Header {
     const ratio = devicePixelRatio;
     canvas.width = canvas.clientWidth * ratio;
     canvas.height = canvas.clientHeight * ratio;
-    if (length < 2) return;
     const from = Math.max(0, length - 2000);
     const step = Math.ceil((length - from) / 250);
     const values = [];
     for (let i = from; i < length; i += step) values.push(equity[i]);
     values.push(store.header.equity);
+    if (length === 0) values.push(store.header.equity);
     const low = Math.min(...values);
-    const span = Math.max(...values) - low || 1;
+    const span = Math.max(...values) - low;
     const ctx = canvas.getContext("2d");
     ctx.strokeStyle = colours.delta;
     ctx.lineWidth = 1.4 * ratio;
     ctx.lineJoin = "round";
     values.forEach((value, i) => {
       const x = (i / (values.length - 1)) * canvas.width;
-      ctx.lineTo(x, canvas.height - 3 - ((value - low) / span) * (canvas.height - 6));
+      const share = span > 0 ? (value - low) / span : 0.5;
+      ctx.lineTo(x, canvas.height - 3 - share * (canvas.height - 6));
     });
     ctx.stroke();
   }

@@ -8,6 +8,11 @@ export function preference(name, allowed, fallback) {
   return allowed.includes(value) ? value : fallback;
 }
 
+/** The stored choice, whatever it is; null when there is none. */
+export function remembered(name) {
+  return localStorage.getItem(PREFIX + name);
+}
+
 export function setPreference(name, value) {
   localStorage.setItem(PREFIX + name, value);
 }

@@ -123,6 +123,7 @@ export function pricePainters(screen) {
       label(`${side[i] > 0 ? "▲ buy" : "▼ sell"} ${short(remaining[i])}`, at, colour);
       ctx.globalAlpha = 1;
     }
+    ticketLine(ctx, frame, y);
     const { entry, position } = store.header;
     if (position !== 0 && Number.isFinite(entry)) {
       const at = Math.round(y(entry)) + 0.5;
@@ -132,6 +133,15 @@ export function pricePainters(screen) {
       ctx.globalAlpha = 1;
       label(`entry ${decimal(entry, store.feed.price_decimals)}`, at, screen.colours.own);
     }
+  }
+
+  function ticketLine(ctx, frame, y) {
+    const at = Math.round(y(screen.ticket.limit)) + 0.5;
+    if (!(at >= frame.top && at <= frame.top + frame.height)) return;
+    ctx.strokeStyle = screen.colours.delta;
+    ctx.setLineDash([1, 3]);
+    line(ctx, frame.left, at, frame.left + frame.width);
+    ctx.setLineDash([]);
   }
 
   function fills(ctx, frame, { x, y }) {

@@ -1,19 +1,26 @@
-// The bar at the bottom: play, step, speed, and the whole tape as a volume line to seek in.
+// The bar at the bottom: play, step, speed, and all there is as a volume line to seek in: the whole
+// tape, or what a session that goes on has behind it. While that is looked back on, the bar works as
+// on a tape; at its right end lies the present.
 
 import { clockText, dateText, speedText } from "./format.js";
 
 const SPEEDS = [1, 10, 60, 100, 1000, "max"];
+const LAST_MS = 600000;
+const NOW_PX = 5; // so near to the right end a click means the present
+const NOTHING = { start_ms: 0, end_ms: 0, volume: [] };
 
 const byId = (id) => document.getElementById(id);
 
 export class ReplayBar {
   constructor(screen) {
     this.screen = screen;
-    this.overview = [];
+    this.overview = NOTHING;
     this.dragging = null;
     byId("play").onclick = () => this.toggle();
     byId("back").onclick = () => this.seekBy(-10000);
     byId("forward").onclick = () => this.seekBy(10000);
+    byId("last-minutes").onclick = () => this.lastMinutes();
+    byId("to-now").onclick = () => this.toNow();
     for (const button of byId("steps").querySelectorAll("button")) {
       button.onclick = () => this.step(button.dataset.unit);
     }
@@ -37,6 +44,24 @@ export class ReplayBar {
 
   get header() {
     return this.screen.store.header;
+  }
+
+  /** Whether the screen shows the present of a market, which no one steers. */
+  get atNow() {
+    return this.header.live && !this.header.looking_back;
+  }
+
+  /** Whether there is a present that goes on whatever the screen shows. */
+  get hasNow() {
+    return this.header !== null && Number.isFinite(this.header.now_ms);
+  }
+
+  get seekable() {
+    return this.header !== null && (!this.atNow || this.hasNow);
+  }
+
+  get endMs() {
+    return this.hasNow ? this.header.now_ms : this.header.end_ms;
   }
 
   toggle() {
@@ -77,19 +102,29 @@ export class ReplayBar {
   }
 
   seekBy(ms) {
-    if (this.header !== null) this.seek(this.screen.clock.now + ms);
+    if (this.header !== null && !this.atNow) this.seek(this.screen.clock.now + ms);
   }
 
   seek(ms) {
-    const { start_ms, end_ms, live } = this.header;
-    if (live) return;
-    const at = Math.min(end_ms, Math.max(start_ms, ms));
-    this.screen.camera.following = true;
+    if (!this.seekable) return;
+    const at = Math.min(this.endMs, Math.max(this.header.start_ms, ms));
+    this.screen.follow();
     this.screen.link.send({ kind: "seek", ts_us: Math.round(at * 1000) });
   }
 
-  setOverview(volume) {
-    this.overview = volume;
+  /** Show the last ten minutes of a session that goes on. */
+  lastMinutes() {
+    if (this.hasNow) this.seek(this.header.now_ms - LAST_MS);
+  }
+
+  toNow() {
+    if (this.header === null || !this.header.looking_back) return;
+    this.screen.follow();
+    this.screen.link.send({ kind: "now" });
+  }
+
+  setOverview(overview = NOTHING) {
+    this.overview = overview;
     this.drawn = null;
   }
 
@@ -99,35 +134,39 @@ export class ReplayBar {
     if (header === null) return;
     const moving = header.playing && !header.ended;
     byId("play").classList.toggle("paused", !moving);
-    document.body.classList.toggle("live-feed", header.live);
+    document.body.classList.toggle("live-feed", this.atNow);
+    document.body.classList.toggle("seekable", this.seekable);
+    byId("last-minutes").hidden = !this.hasNow;
     const badge = byId("state");
-    const state = header.live ? "live" : header.ended ? "end of tape" : "";
+    const state = this.atNow ? "live" : header.looking_back ? "" : header.ended ? "end of tape" : "";
     badge.hidden = state === "";
     badge.textContent = state;
-    badge.classList.toggle("live", header.live);
+    badge.classList.toggle("live", this.atNow);
     if (this.shownSpeed !== header.speed) {
       this.shownSpeed = header.speed;
       const name = speedText(header.speed);
       for (const chip of this.chips) chip.classList.toggle("on", chip.textContent === name);
       this.showSpeed();
     }
-    byId("from").textContent = header.live ? "" : clockText(header.start_ms);
-    byId("to").textContent = header.live ? "" : clockText(header.end_ms);
+    byId("from").textContent = this.seekable ? clockText(header.start_ms) : "";
+    byId("to").textContent = this.seekable ? clockText(this.endMs) : "";
     this.drawSeek();
     this.moveCursor();
   }
 
-  /** Draw the volume of the tape twice: faint, and bright for the part that was played. */
+  /** Draw the volume twice: faint, and bright for the part that was played. */
   drawSeek() {
     const [ahead, played] = byId("seek").querySelectorAll("canvas");
     const { colours } = this.screen;
     const ratio = devicePixelRatio;
     const width = Math.round(this.size.width * ratio);
     const height = Math.round(this.size.height * ratio);
-    const mark = `${width} ${height} ${colours.delta} ${colours.faint}`;
+    const count = Math.floor(width / (2 * ratio));
+    const known = [this.overview.start_ms, this.overview.end_ms].map((ms) => Math.round(this.share(ms) * count));
+    const mark = `${width} ${height} ${known} ${colours.delta} ${colours.faint}`;
     if (this.drawn === mark || width === 0) return;
     this.drawn = mark;
-    const sums = this.columns(Math.floor(width / (2 * ratio)));
+    const sums = this.columns(count, ...known);
     const peak = Math.sqrt(Math.max(...sums)) || 1;
     for (const [canvas, colour] of [[ahead, colours.faint], [played, colours.delta]]) {
       canvas.width = width;
@@ -142,13 +181,17 @@ export class ReplayBar {
     }
   }
 
-  /** The overview's volume in `count` columns. */
-  columns(count) {
-    const bins = this.overview.length;
+  /** The overview's volume in `count` columns, of which it reaches from `first` to `stop`. */
+  columns(count, first, stop) {
+    const { volume } = this.overview;
     const sums = new Float64Array(count);
-    if (bins === 0) return sums;
-    if (count > bins) return sums.map((_, i) => this.overview[Math.floor((i * bins) / count)]);
-    this.overview.forEach((volume, i) => { sums[Math.floor((i * count) / bins)] += volume; });
+    const wide = stop - first;
+    if (volume.length === 0 || wide <= 0) return sums;
+    if (wide > volume.length) {
+      for (let i = 0; i < wide; i++) sums[first + i] = volume[Math.floor((i * volume.length) / wide)];
+    } else {
+      volume.forEach((lots, i) => { sums[first + Math.floor((i * wide) / volume.length)] += lots; });
+    }
     return sums;
   }
 
@@ -162,8 +205,9 @@ export class ReplayBar {
   }
 
   share(ms) {
-    const { start_ms, end_ms } = this.header;
-    return end_ms > start_ms ? Math.min(1, Math.max(0, (ms - start_ms) / (end_ms - start_ms))) : 0;
+    const { start_ms } = this.header;
+    const { endMs } = this;
+    return endMs > start_ms ? Math.min(1, Math.max(0, (ms - start_ms) / (endMs - start_ms))) : 0;
   }
 
   wireSeek() {
@@ -173,13 +217,14 @@ export class ReplayBar {
       const box = seek.getBoundingClientRect();
       return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
     };
-    const timeAt = (share) => this.header.start_ms + share * (this.header.end_ms - this.header.start_ms);
+    const timeAt = (share) => this.header.start_ms + share * (this.endMs - this.header.start_ms);
+    const isNow = (share) => this.hasNow && (1 - share) * this.size.width < NOW_PX;
     seek.onpointermove = (event) => {
-      if (this.header === null || this.header.live) return;
+      if (!this.seekable) return;
       const share = shareAt(event);
       hover.hidden = false;
       hover.style.left = `${share * 100}%`;
-      hover.textContent = `${dateText(timeAt(share))} ${clockText(timeAt(share))}`;
+      hover.textContent = isNow(share) ? "now" : `${dateText(timeAt(share))} ${clockText(timeAt(share))}`;
       if (this.dragging !== null) {
         this.dragging = share;
         this.moveCursor();
@@ -187,14 +232,15 @@ export class ReplayBar {
     };
     seek.onpointerleave = () => { hover.hidden = true; };
     seek.onpointerdown = (event) => {
-      if (this.header === null || this.header.live) return;
+      if (!this.seekable) return;
       seek.setPointerCapture(event.pointerId);
       this.dragging = shareAt(event);
       this.moveCursor();
     };
     seek.onpointerup = () => {
       if (this.dragging === null) return;
-      this.seek(timeAt(this.dragging));
+      if (isNow(this.dragging)) this.toNow();
+      else this.seek(timeAt(this.dragging));
       this.dragging = null;
     };
   }

@@ -12,6 +12,7 @@ import { short } from "./format.js";
 import { Header } from "./header.js";
 import { Hover } from "./hover.js";
 import { setPainter } from "./layer.js";
+import { LookBack } from "./look_back.js";
 import { preference, setPreference } from "./preferences.js";
 import { largeEnough, pricePainters } from "./price_pane.js";
 import { ReplayBar } from "./replay_bar.js";
@@ -19,6 +20,7 @@ import { Stats } from "./stats.js";
 import { Store } from "./store.js";
 import { Tape } from "./tape.js";
 import { Theme } from "./theme.js";
+import { Ticket } from "./ticket.js";
 
 const SPANS = { "1s": 1e3, "5s": 5e3, "15s": 15e3, "1m": 6e4, "5m": 3e5, "15m": 9e5 };
 const FILTERS = [["all", 0], ["top 25%", 0.75], ["top 10%", 0.9], ["top 1%", 0.99]];
@@ -54,6 +56,8 @@ export class Screen {
     this.header = new Header(this);
     this.tape = new Tape(byId("rows"), this.store, this.scale);
     this.bar = new ReplayBar(this);
+    this.lookBack = new LookBack(this);
+    this.ticket = new Ticket(this);
     this.hover = new Hover(this);
     const painters = { ...pricePainters(this), ...flowPainters(this) };
     for (const [name, paint] of Object.entries(painters)) setPainter(name, paint);
@@ -95,6 +99,8 @@ export class Screen {
     const feed = this.boot.feeds[index];
     this.store.reset(feed);
     this.scale.clear();
+    this.bar.setOverview();
+    this.ticket.select(feed);
     this.camera.reset(SPANS[this.spanName]);
     this.camera.minSpan = 24 * this.store.tick;
     const digits = feed.price_decimals === 0 ? "" : `.${"0".repeat(feed.price_decimals)}`;
@@ -139,8 +145,9 @@ export class Screen {
   }
 
   note({ kind, content }) {
-    if (kind === "overview" && content.feed === this.feedIndex) this.bar.setOverview(content.volume);
+    if (kind === "overview" && content.feed === this.feedIndex) this.bar.setOverview(content);
     if (kind === "refused") this.toast(content);
+    if (kind === "order_done" || kind === "order_refused") this.ticket.answered(kind, content);
   }
 
   frame(ms) {
@@ -215,6 +222,8 @@ export class Screen {
     this.header.update();
     this.tape.update();
     this.bar.update();
+    this.lookBack.update();
+    this.ticket.update();
     const { camera } = this;
     byId("live").hidden = camera.following || this.store.header === null;
     byId("readout").textContent = this.readout;
@@ -347,9 +356,10 @@ export class Screen {
     document.body.classList.remove("drawer");
   }
 
-  toast(text) {
+  toast(text, tone = "") {
     const toast = byId("toast");
     toast.textContent = text;
+    toast.className = tone;
     toast.hidden = false;
     clearTimeout(this.toastTimer);
     this.toastTimer = setTimeout(() => { toast.hidden = true; }, 5000);

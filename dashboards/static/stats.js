@@ -65,6 +65,7 @@ export class Stats {
       playing: header?.playing,
       speed: header?.speed,
       ended: header?.ended,
+      looking_back: header?.looking_back,
       round_trip_ms: header?.round_trip_ms,
       following: camera.following,
       bubbles: bubbles.length,

@@ -36,7 +36,7 @@ export class Store {
     this.perQty = feed === null ? 1 : 10 ** feed.qty_decimals;
     this.header = null;
     this.profile = { count: 0, price: [], buy: [], sell: [] };
-    this.orders = { count: 0 };
+    this.orders = { count: 0, id: [], price: [], side: [], remaining: [], order_kind: [], stage: [] };
     this.notice = "";
     this.clearHistory();
   }

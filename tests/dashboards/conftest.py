@@ -11,9 +11,23 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from flowtape.dashboards.server import DashboardServer, serve
 from tests.dashboards.feeder import Feeder
+from tests.dashboards.live_session import LiveSession
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu"]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+# How many pixels of the price canvas are nearer to a colour than 60 of 441.
+COUNT_PIXELS = """colour => {
+  const canvas = flowtape.screen.views.price.canvas_view.primary.canvas;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i + 3] > 60 && Math.hypot(data[i] - r, data[i + 1] - g, data[i + 2] - b) < 60) count++;
+  }
+  return count;
+}"""
 
 
 class Dashboard:
@@ -104,7 +118,8 @@ def dashboard() -> Iterator[Callable[..., Dashboard]]:
         options.setdefault("at_s", 600)
         options.setdefault("speed", 20)
         port = options.pop("port", 0)
-        opened.append(Dashboard(Feeder(**options).start(), port))
+        kind = LiveSession if options.pop("goes_on", False) else Feeder
+        opened.append(Dashboard(kind(**options).start(), port))
         return opened[-1]
 
     yield start

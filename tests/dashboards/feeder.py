@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from flowtape.stream.errors import InputError
 from flowtape.stream.execution import OrderKind, Stage
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.ports import StepUnit, TransportState
+from flowtape.stream.ports import Feed, StepUnit, TransportState
 from flowtape.stream.records import (
     BAR,
     BUBBLE,
@@ -25,6 +27,7 @@ from flowtape.stream.records import (
 )
 from flowtape.stream.trades import Trades
 from flowtape.stream.view import MarketView, Series
+from tests.dashboards.desk import PaperDesk
 
 START_US = 1_780_000_000_000_000 // 3_600_000_000 * 3_600_000_000
 BAR_US = 1_000_000
@@ -137,12 +140,17 @@ class Feeder:
         at_s: float = 0.0,
         with_fills: bool = False,
         live: bool = False,
+        markets: Sequence[Market] | None = None,
+        desk: PaperDesk | None = None,
     ) -> None:
-        self.markets = []
+        self.desk = desk
+        self.markets = list(markets or ())
         self.views: list[MarketView] = []
         for number, symbol in enumerate(symbols):
-            trades = synthetic_trades(seed + number, span_s, rate_per_s, 6_412_350 + 900 * number)
-            self.markets.append(make_market(trades, with_fills=with_fills))
+            if markets is None:
+                price = 6_412_350 + 900 * number
+                trades = synthetic_trades(seed + number, span_s, rate_per_s, price)
+                self.markets.append(make_market(trades, with_fills=with_fills))
             instrument = Instrument(symbol, "spot", 2, 3)
             self.views.append(MarketView(instrument, BAR_US, np.zeros((), SNAPSHOT)[()]))
         self._start_us, self._end_us = START_US, START_US + span_s * 1_000_000
@@ -156,12 +164,18 @@ class Feeder:
         self._profiles: list[NDArray[np.int64]] = [np.zeros((2, 0), np.int64)] * len(symbols)
         self._profile_at = 0.0
         self.commands: list[str] = []
-        self.seek(int(self._start_us + at_s * 1e6))
+        self._go(int(self._start_us + at_s * 1e6))
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
 
     @property
-    def feeds(self) -> list[tuple[MarketView, "Feeder"]]:
-        return [(view, self) for view in self.views]
+    def feeds(self) -> list[Feed]:
+        return [
+            Feed(self, partial(self._look, number), self.desk, number)
+            for number in range(len(self.views))
+        ]
+
+    def _look(self, number: int) -> MarketView:
+        return self.views[number]
 
     def start(self) -> "Feeder":
         self._playing = True
@@ -190,7 +204,7 @@ class Feeder:
         with self._lock:
             self.commands.append("play")
             if self._clock_us >= self._end_us:
-                self.seek(self._start_us)
+                self._go(self._start_us)
             self._playing = True
 
     def pause(self) -> None:
@@ -219,8 +233,14 @@ class Feeder:
             self._advance(float(target))
 
     def seek(self, ts_us: int) -> None:
+        self.commands.append("seek")
+        self._go(ts_us)
+
+    def to_now(self) -> None:
+        self.commands.append("now")
+
+    def _go(self, ts_us: int) -> None:
         with self._lock:
-            self.commands.append("seek")
             self._clock_us = float(min(max(ts_us, self._start_us), self._end_us))
             for number, view in enumerate(self.views):
                 with view.lock:
@@ -317,8 +337,9 @@ class Feeder:
     def _account(self, snapshot: Any, number: int) -> None:
         view, market = self.views[number], self.markets[number]
         snapshot["equity_atoms"]["lo"] = snapshot["cash_atoms"]["lo"] = 10_000_000_000
+        asked = np.zeros(0, ORDER) if self.desk is None else self.desk.orders(number)
         if view.equity.head == 0:
-            view.orders = np.zeros(0, ORDER)
+            view.orders = asked
             return
         point = market.equity[view.equity.head - 1]
         position = int(point["position_lots"])
@@ -333,7 +354,8 @@ class Feeder:
         orders["request"]["price_ticks"] = int(point["mark_ticks"]) + 2500
         orders["request"]["side"], orders["request"]["kind"] = -1, OrderKind.LIMIT
         orders["lanes"]["remaining_lots"], orders["stage"] = 40, Stage.RESTING
-        view.orders = orders
+        orders["order_id"] = 1000
+        view.orders = np.concatenate([orders, asked])
 
     def _show_profile(self, number: int, stop: int, *, force: bool) -> None:
         now = time.perf_counter()

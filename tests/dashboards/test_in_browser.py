@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from flowtape.dashboards.frames import encode
 from flowtape.stream.records import i128
 from flowtape.stream.view import Cursor
-from tests.dashboards.conftest import Dashboard, Watched
+from tests.dashboards.conftest import COUNT_PIXELS, Dashboard, Watched
 from tests.dashboards.feeder import Feeder
 from tests.dashboards.test_frames import decode
 
@@ -19,18 +19,6 @@ pytestmark = pytest.mark.browser
 
 Start = Callable[..., Dashboard]
 Watch = Callable[[], Watched]
-
-# How many pixels of the price canvas are nearer to a colour than 60 of 441.
-COUNT_PIXELS = """colour => {
-  const canvas = flowtape.screen.views.price.canvas_view.primary.canvas;
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
-  let count = 0;
-  for (let i = 0; i < data.length; i += 4) {
-    if (data[i + 3] > 60 && Math.hypot(data[i] - r, data[i + 1] - g, data[i + 2] - b) < 60) count++;
-  }
-  return count;
-}"""
 
 
 def test_screen_shows_both_sides_without_an_error(dashboard: Start, watch: Watch) -> None:

@@ -1,82 +1,19 @@
-import asyncio
-import json
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
-from flowtape.dashboards.frames import layout
+from flowtape.dashboards.cutter import BUBBLES_SENT_MAX, PROFILE_ROWS_MAX
+from flowtape.dashboards.messages import TEXT_MAX
 from flowtape.dashboards.screens import (
     ACK_TIMEOUT_S,
-    BUBBLES_SENT_MAX,
     IDLE_S,
     IN_FLIGHT_MAX,
-    PROFILE_ROWS_MAX,
-    Hub,
-    Screen,
+    OVERVIEW_S,
 )
 from flowtape.stream.errors import InputError
 from flowtape.stream.records import PROFILE_ROW
 from tests.dashboards.feeder import Feeder
+from tests.dashboards.room import Browser, Room, settle
 from tests.dashboards.test_frames import decode
-
-FLAGS: Any = layout()["flags"]
-
-
-class Browser:
-    """A browser that keeps what it is sent."""
-
-    def __init__(self, hub: Hub) -> None:
-        self.frames: list[bytes] = []
-        self.notes: list[dict[str, Any]] = []
-        self.screen: Screen = hub.add(self._take)
-
-    async def _take(self, kind: str, content: bytes | str) -> None:
-        if isinstance(content, bytes):
-            assert kind == "frame"
-            self.frames.append(content)
-        else:
-            self.notes.append(json.loads(content))
-
-    def say(self, now_s: float, **message: Any) -> None:
-        self.screen.receive(json.dumps(message), now_s)
-
-    def header(self) -> dict[str, float]:
-        return decode(self.frames[-1])[0]
-
-    def refusals(self) -> list[str]:
-        return [note["content"] for note in self.notes if note["kind"] == "refused"]
-
-    def is_restart(self) -> bool:
-        return bool(int(self.header()["flags"]) & FLAGS["restart"])
-
-
-class Room:
-    """A hub driven by hand: time passes when a test says so."""
-
-    def __init__(self, feeder: Feeder) -> None:
-        self.now_s = 100.0
-        self.feeder = feeder
-        self.hub = Hub(list(feeder.feeds), lambda: self.now_s)
-        self.browsers: list[Browser] = []
-
-    def enter(self, feed: int = 0) -> Browser:
-        browser = Browser(self.hub)
-        self.browsers.append(browser)
-        browser.say(self.now_s, kind="hello", feed=feed)
-        return browser
-
-    async def tick(self, *, move_s: float = 1.0, passed_s: float = 0.04) -> None:
-        self.now_s += passed_s
-        if move_s:
-            self.feeder._advance(self.feeder._clock_us + move_s * 1e6)
-        for cutter in self.hub.cutters:
-            cutter.begin()
-        for browser in self.browsers:
-            browser.screen.offer(self.now_s)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -179,6 +116,15 @@ async def test_hello_switches_the_feed(room: Room) -> None:
         browser.say(room.now_s, kind="hello", feed=2)
 
 
+async def test_the_overview_of_a_tape_is_sent_once(room: Room) -> None:
+    browser = room.enter()
+    for _ in range(3):
+        await room.tick(passed_s=OVERVIEW_S)
+        browser.say(room.now_s, kind="ack", seq=len(browser.frames))
+    await settle(lambda: bool(browser.overviews()))
+    assert len(browser.overviews()) == 1
+
+
 async def test_a_flood_of_bubbles_is_trimmed_and_healed(room: Room) -> None:
     feeder = Feeder(span_s=3600, at_s=1, rate_per_s=60)
     feeder.set_speed(float("inf"))
@@ -219,11 +165,12 @@ async def test_commands_reach_the_transport_in_order(room: Room) -> None:
         {"kind": "speed", "factor": 60},
         {"kind": "speed", "factor": "max"},
         {"kind": "seek", "ts_us": 1},
+        {"kind": "now"},
         {"kind": "play"},
     ):
         browser.say(room.now_s, **message)
-    await settle(lambda: len(room.feeder.commands) >= 6)
-    expected = ["pause", "step bar", "speed 60", "speed inf", "seek", "play"]
+    await settle(lambda: len(room.feeder.commands) >= 7)
+    expected = ["pause", "step bar", "speed 60", "speed inf", "seek", "now", "play"]
     assert room.feeder.commands == expected
 
 
@@ -247,16 +194,11 @@ async def test_a_refused_command_is_explained_to_who_gave_it(room: Room) -> None
         '{"kind": "speed", "factor": "fast"}',
         '{"kind": "step", "unit": "week"}',
         '{"kind": "seek", "ts_us": 1.5}',
+        '{"kind": "seek", "ts_us": 9223372036854775808}',
+        '{"kind": "now", "at": 1}',
+        " " * TEXT_MAX + '{"kind": "now"}',
     ],
 )
 async def test_messages_that_are_not_ours_are_refused(room: Room, text: str) -> None:
-    with pytest.raises(InputError, match="not understood"):
+    with pytest.raises(InputError, match="a browser sent a message"):
         room.enter().screen.receive(text, room.now_s)
-
-
-async def settle(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never came to that")
