@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import data
-from flowtape.replay.sessions import Range, genesis_of, summary_of, verify
+from flowtape.replay.sessions import Range, genesis_of, summary_of
+from flowtape.replay.verifying import verify
 from flowtape.replay.tapes import Tape
 from flowtape.replay.track import fold
 from flowtape.stream.config import EngineConfig

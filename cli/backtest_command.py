@@ -3,17 +3,25 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowtape.cli import common
 from flowtape.cli.engines import config_of, engine_of, stream_of
-from flowtape.cli.keeping import Inputs, finish, kept, strategy_of
+from flowtape.cli.keeping import (
+    TapeInputs,
+    digest_words,
+    finish,
+    kept,
+    opener,
+    refuse_settings,
+    strategy_of,
+)
 from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
-    from flowtape.replay.tapes import Tape
+    from flowtape.replay.session_rows import OpenTape
     from flowtape.stream.engine import Engine
     from flowtape.stream.session import Session
     from flowtape.stream.strategy import Strategy
@@ -69,14 +77,16 @@ def backtest(
 
     Example: flowtape backtest BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
-    from flowtape.dashboards.tearsheet import tearsheet
     from flowtape.replay import backtest as batch
     from flowtape.replay.track import fold
 
     root = common.tapes_dir(tapes, home)
     session = common.session_named(tape, home)
+    if session is not None and session.genesis.strategy is None and strategy is not None:
+        # What was only recorded is traded on like any tape.
+        tape, session = [str(session.folder)], None
     if session is not None:
-        _refuse_settings(context)
+        refuse_settings(context, _OF_SESSIONS)
         chosen: Strategy | None = strategy_of(session, strategy)
         symbols = session.id
     else:
@@ -86,10 +96,11 @@ def backtest(
         start_us, end_us = common.parse_range_us(from_, to)
         opened = [common.open_tape(ref, root, start_us, end_us) for ref in tape]
         symbols = "+".join(one.instrument.symbol for one in opened)
-    folder = out or Path(f"backtest-{type(chosen).__name__}-{symbols}")
+    ran = type(chosen).__name__ if chosen is not None else "session"
+    folder = out or Path(f"backtest-{ran}-{symbols}")
     batch.check_folder(folder)
     if session is not None:
-        engine, said = _run_session(session, chosen, root, told=not as_json)
+        engine, said = _run_session(session, chosen, opener(tapes, home), told=not as_json)
     else:
         settings = common.engine_settings(
             latency,
@@ -107,32 +118,22 @@ def backtest(
         with contextlib.ExitStack() as stack:
             writer = None
             if record:
-                inputs = Inputs(tape, opened, start_us, end_us)
-                keeping = kept(inputs, config, chosen, name=strategy, label=label, home=home)
+                inputs = TapeInputs(tape, opened, start_us, end_us)
+                genesis = inputs.genesis(config, chosen, strategy)
+                root_of_all = common.sessions_dir(home)
+                keeping = kept(genesis, root_of_all, label=label, places=inputs.places)
                 writer = stack.enter_context(keeping)
             engine = engine_of(opened, chosen, config, shown=False, writer=writer)
             with common.progress("backtesting", len(stream), wanted=not as_json) as tick:
                 fold(engine, stream.read_batches(cached=True), tick)
             if writer is not None:
                 said = finish(writer, engine)
-    result = batch.result_of(engine)
-    metrics = batch.metrics_json(result)
-    batch.write_files(
-        folder,
-        {
-            "report.html": tearsheet(
-                result.instruments, result.ledger, json.loads(metrics), result.config.bar_us
-            ),
-            "metrics.json": metrics + "\n",
-            "equity.csv": batch.equity_csv(result),
-            "fills.csv": batch.fills_csv(result),
-        },
-    )
+    metrics = _write(folder, engine)
     if as_json:
         typer.echo(metrics)
         return
     common.print_metrics(json.loads(metrics))
-    typer.echo(f"digest {result.digest}")
+    typer.echo(f"digest {engine.digest()}")
     if said:
         typer.echo(said)
     typer.echo(f"written to {folder}: report.html, metrics.json, equity.csv, fills.csv")
@@ -140,26 +141,32 @@ def backtest(
         typer.echo("\n".join(engine.order(order_id).lines()))
 
 
-def _refuse_settings(context: typer.Context) -> None:
-    given: Any
-    for name in context.params:
-        given = context.get_parameter_source(name)
-        if name not in _OF_SESSIONS and given is not None and given.name == "COMMANDLINE":
-            option = "--" + name.strip("_").replace("_", "-")
-            raise InputError(f"a session has its own settings; leave {option} out")
+def _write(folder: Path, engine: "Engine") -> str:
+    """Write the files of a run that has ended; returns its metrics as JSON."""
+    from flowtape.dashboards.tearsheet import tearsheet
+    from flowtape.replay import backtest as batch
+
+    result = batch.result_of(engine)
+    metrics = batch.metrics_json(result)
+    report = tearsheet(result.instruments, result.ledger, json.loads(metrics), result.config.bar_us)
+    batch.write_files(
+        folder,
+        {
+            "report.html": report,
+            "metrics.json": metrics + "\n",
+            "equity.csv": batch.equity_csv(result),
+            "fills.csv": batch.fills_csv(result),
+        },
+    )
+    return metrics
 
 
 def _run_session(
-    session: "Session", strategy: "Strategy | None", root: Path, *, told: bool
+    session: "Session", strategy: "Strategy | None", open_tape: "OpenTape", *, told: bool
 ) -> "tuple[Engine, str]":
     from flowtape.replay.sessions import run_again
-
-    def open_tape(place: str, from_us: int | None, to_us: int | None) -> "Tape":
-        return common.open_tape(place, root, from_us, to_us)
 
     rows = sum(ref.row_count for ref in session.genesis.tapes)
     with common.progress("backtesting", rows, wanted=told) as tick:
         engine, digest = run_again(session, open_tape, strategy, tick)
-    same = session.summary is not None and session.summary.digest == digest.hex()
-    words = "the same as when it was kept" if same else "not what it was; see: flowtape verify"
-    return engine, f"session {session.id} digest {digest.hex()}: {words}"
+    return engine, digest_words(session, digest)

@@ -18,8 +18,8 @@ import typer
 from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
-    from flowtape.dashboards.screens import Feed
     from flowtape.replay.tapes import Tape
+    from flowtape.stream.ports import Feed
     from flowtape.stream.session import Session
     from flowtape.stream.strategy import Strategy
 
@@ -83,6 +83,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Record = Annotated[
     bool, typer.Option("--record", help="Keep the session, to be verified and run again.")
 ]
+Trade = Annotated[
+    bool, typer.Option("--trade", help="Show an order ticket on the screen: paper orders by hand.")
+]
 Label = Annotated[str, typer.Option("--label", help="A name for the session that is kept.")]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
@@ -113,7 +116,7 @@ def sessions_dir(home: Path | None = None) -> Path:
 
 def session_named(refs: list[str], home: Path | None = None) -> "Session | None":
     """Return the session that one word names in full: by its id, its folder, or `last`."""
-    from flowtape.replay.sessions import SessionStore
+    from flowtape.replay.session_store import SessionStore
     from flowtape.stream.session import is_id
 
     if len(refs) != 1:
@@ -233,11 +236,10 @@ def print_metrics(metrics: dict[str, Any]) -> None:
 def open_tape(
     ref: str, tapes: Path, start_us: int | None = None, end_us: int | None = None
 ) -> "Tape":
-    """Open a tape by symbol, by path, or by the folder of a recording, which is sealed first.
+    """Open a tape by symbol, by path, or by the folder of a session, whose trades are meant then.
 
     `demo` is the tape that ships with flowtape.
     """
-    from flowtape.replay.recorder import SUMMARY_NAME
     from flowtape.replay.tapes import TapeStore
 
     folder = Path(ref)
@@ -245,30 +247,21 @@ def open_tape(
         from flowtape.replay.demo_tape import DEMO_SYMBOL, demo_store
 
         return demo_store().open(DEMO_SYMBOL, start_us, end_us)
+    if (folder / "genesis.json").is_file():
+        from flowtape.replay.session_tape import tape_store_of
+        from flowtape.stream.session import Session
+
+        session = Session.open(folder)
+        if session.genesis.tapes:
+            names = ", ".join(session.places)
+            raise InputError(f"{folder} is a session over {names}; name that instead")
+        store = tape_store_of(session)
+        return store.open(store.only(), start_us, end_us)
     if folder.is_dir():
-        close_recording(folder)
         symbols = sorted(folder.glob("venue=*/market=*/symbol=*"))
         if len(symbols) == 1:
             return TapeStore(folder).open(symbols[0], start_us, end_us)
-        if (folder / SUMMARY_NAME).exists() and not symbols:
-            raise InputError(f"{folder} is a recording without a trade")
     return TapeStore(tapes).open(ref, start_us, end_us)
-
-
-def close_recording(folder: Path) -> None:
-    """Seal the recording in a folder, if there is one that was not closed, and say so."""
-    from flowtape.replay.recorder import seal
-    from flowtape.replay.words import counted
-
-    sealed = seal(folder)
-    if sealed is None:
-        return
-    kept = f"{folder} was not closed: {counted(sealed.trade_count, 'trade')} kept"
-    if sealed.gaps:
-        kept += f", {counted(len(sealed.gaps), 'gap')}"
-    if sealed.torn_bytes:
-        kept += f", {counted(sealed.torn_bytes, 'byte')} of a torn end cut"
-    typer.echo(kept, err=True)
 
 
 @contextlib.contextmanager
@@ -333,7 +326,7 @@ async def show(
         typer.echo(f"open {link}  (for one browser; the next link follows)")
 
     server = await serve(feeds, port=port, on_link=tell)
-    typer.echo(f"flowtape is showing {', '.join(view.instrument.symbol for view, _ in feeds)}")
+    typer.echo(f"flowtape is showing {', '.join(feed.look().instrument.symbol for feed in feeds)}")
     tell(server.url)
     typer.echo("stop with Ctrl-C")
     if sys.stdout.isatty() and _has_screen():

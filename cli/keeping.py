@@ -1,11 +1,11 @@
-"""Keeping the sessions that commands run, when `--record` asks for it."""
+"""Keeping the sessions that commands run, and taking up those that were left."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,15 +13,17 @@ from flowtape.cli import common
 from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
+    from flowtape.replay.session_rows import OpenTape
     from flowtape.replay.tapes import Tape
     from flowtape.stream.config import EngineConfig
     from flowtape.stream.engine import Engine
+    from flowtape.stream.genesis import Genesis
     from flowtape.stream.session import Session, SessionWriter
     from flowtape.stream.strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class TapeInputs:
     """Tapes, what they were asked for by, and the times asked of them."""
 
     refs: list[str]
@@ -29,57 +31,109 @@ class Inputs:
     start_us: int | None
     end_us: int | None
 
+    def genesis(
+        self, config: "EngineConfig", strategy: "Strategy | None", name: str | None
+    ) -> "Genesis":
+        """Return the genesis of a session over the tapes."""
+        from flowtape.replay.sessions import Range, genesis_of
+
+        ranges = [Range(tape, self.start_us, self.end_us) for tape in self.tapes]
+        return genesis_of(ranges, config, strategy, name)
+
+    @property
+    def places(self) -> list[str]:
+        """What the tapes are found by from anywhere."""
+        return [str(Path(ref).absolute()) if Path(ref).exists() else ref for ref in self.refs]
+
 
 @contextlib.contextmanager
 def kept(
-    inputs: Inputs,
-    config: "EngineConfig",
-    strategy: "Strategy | None",
-    *,
-    name: str | None,
-    label: str,
-    home: Path | None,
+    genesis: "Genesis", root: Path, *, label: str = "", places: "list[str] | None" = None
 ) -> "Iterator[SessionWriter]":
-    """Keep a session below the home folder; its journals are sealed however it ends."""
-    from flowtape.replay.sessions import Range, genesis_of
+    """Keep a session below a folder; its journals are sealed however it ends."""
     from flowtape.stream.session import SessionWriter
 
-    # A folder is found again from anywhere.
-    places = [str(Path(ref).absolute()) if Path(ref).exists() else ref for ref in inputs.refs]
-    ranges = [Range(tape, inputs.start_us, inputs.end_us) for tape in inputs.tapes]
     writer = SessionWriter.create(
-        common.sessions_dir(home),
-        genesis_of(ranges, config, strategy, name),
-        datetime.now(UTC),
-        label=label,
-        places=places,
+        root, genesis, datetime.now(UTC), label=label, places=places or ()
     )
-    try:
+    with sealed(writer):
         yield writer
-    finally:
-        writer.close()
+
+
+@contextlib.contextmanager
+def sealed(writer: "SessionWriter") -> "Iterator[None]":
+    """Seal a session's journals when the block is left, whatever the reason."""
+    try:
+        yield
+    except BaseException:
+        # What broke the block off is what people should read, not that the disk is still full.
+        with contextlib.suppress(Exception):
+            writer.close()
+        raise
+    writer.close()
 
 
 def finish(writer: "SessionWriter", engine: "Engine") -> str:
-    """Say what became of a session that has ended; returns a line for people."""
+    """Say what became of a session; returns lines for people."""
     from flowtape.replay.sessions import summary_of
 
+    name = writer.folder.name
+    if not engine.ended:
+        writer.close()
+        return (
+            f"session {name} is kept as far as it went; go on with: flowtape replay {name} --resume"
+        )
     summary = summary_of(engine, writer.chain.value)
     writer.finish(summary)
-    name = writer.folder.name
     return f"session {name} digest {summary.digest}\ncheck it with: flowtape verify {name}"
 
 
-def strategy_of(session: "Session", name: str | None) -> "Strategy":
-    """Make the strategy of a session anew, from where it lies now if that is named."""
+def opener(tapes: Path | None, home: Path | None) -> "OpenTape":
+    """Return what opens a session's tapes by what a person called them."""
+    root = common.tapes_dir(tapes, home)
+
+    def open_tape(place: str, from_us: int | None, to_us: int | None) -> "Tape":
+        return common.open_tape(place, root, from_us, to_us)
+
+    return open_tape
+
+
+def strategy_of(session: "Session", name: str | None) -> "Strategy | None":
+    """Make the strategy of a session anew, from where it lies now if that is named.
+
+    None when the session has none; a name is an error then.
+    """
     from flowtape.stream.genesis import StrategyIdentity
 
     identity = session.genesis.strategy
     if identity is None:
-        raise InputError(f"session {session.id} ran no strategy; there is nothing to decide again")
+        if name is not None:
+            raise InputError(f"session {session.id} ran no strategy; leave --strategy out")
+        return None
     settings = [f"{key}={value}" for key, value in identity.parameters.items()]
     chosen = common.strategy_named(name or identity.name, settings)
     assert chosen is not None
     if StrategyIdentity.of(chosen).sha256 != identity.sha256:
         typer.echo("the strategy's file has changed since the session was made", err=True)
     return chosen
+
+
+def refuse_settings(context: typer.Context, allowed: set[str]) -> None:
+    """Raise InputError for an option that a session has from its genesis."""
+    given: Any
+    for name in context.params:
+        given = context.get_parameter_source(name)
+        if name not in allowed and given is not None and given.name == "COMMANDLINE":
+            option = "--" + name.strip("_").replace("_", "-")
+            raise InputError(f"a session has its own settings; leave {option} out")
+
+
+def digest_words(session: "Session", digest: bytes) -> str:
+    """Say what a session came to that was run again, and whether it is the same."""
+    if session.summary is None:
+        words = "as far as it was kept"
+    elif session.summary.digest == digest.hex():
+        words = "the same as when it was kept"
+    else:
+        words = "not what it was; see: flowtape verify"
+    return f"session {session.id} digest {digest.hex()}: {words}"

@@ -1,18 +1,23 @@
 """`flowtape live` and `record`: a market's feed, watched and kept."""
 
 import asyncio
+import contextlib
 import json
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowtape.cli import common
-from flowtape.stream.errors import InputError
+from flowtape.cli.keeping import finish, kept, opener
+from flowtape.stream.errors import FlowError, InputError
 
 if TYPE_CHECKING:
     from flowtape.connectors.binance.client import BinanceSource
+    from flowtape.replay.track import Track
+    from flowtape.stream.engine import Engine
     from flowtape.stream.live import LiveSession
     from flowtape.stream.strategy import Strategy
 
@@ -25,6 +30,18 @@ RestUrl = Annotated[str | None, typer.Option("--rest-url", help="REST base, if n
 Silence = Annotated[
     float, typer.Option("--silence", min=1, help="Seconds without a frame before reconnecting.")
 ]
+
+
+@dataclass
+class _Keeping:
+    """Where a live session is kept, and who looks on."""
+
+    root: Path
+    label: str = ""
+    port: int | None = None
+    trade: bool = False
+    folder: Path = Path()
+    """The session's own, once it was made."""
 
 
 def live(
@@ -45,9 +62,12 @@ def live(
     rest_url: RestUrl = None,
     silence: Silence = 30.0,
     dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard")] = True,
+    trade: common.Trade = False,
     port: common.Port = 8787,
+    label: common.Label = "",
+    home: common.Home = None,
 ) -> None:
-    """Watch a live feed, and paper-trade on it with a strategy.
+    """Watch a live feed, and paper-trade on it with a strategy or by hand; the session is kept.
 
     Example: flowtape live BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
@@ -64,7 +84,8 @@ def live(
         lanes,
     )
     source = _source(_one(symbol), market, stream_url, rest_url, silence)
-    asyncio.run(_live(source, chosen, settings, port if dashboard else None))
+    keeping = _Keeping(common.sessions_dir(home), label, port if dashboard else None, trade)
+    asyncio.run(_live(source, chosen, strategy, settings, keeping))
 
 
 def record(
@@ -79,12 +100,12 @@ def record(
     silence: Silence = 30.0,
     home: common.Home = None,
 ) -> None:
-    """Record a live feed to a tape in a new folder.
+    """Record a live feed as a session in a new folder.
 
     Example: flowtape record BTCUSDT --for 30s --out recordings
     """
     span_us = None if for_ is None else common.parse_span_us(for_, "--for")
-    folder = out or common.home_dir(home) / "recordings"
+    folder = out or common.sessions_dir(home)
     source = _source(_one(symbol), market, stream_url, rest_url, silence)
     asyncio.run(_record(source, folder, span_us))
 
@@ -108,58 +129,110 @@ def _source(
 async def _live(
     source: "BinanceSource",
     strategy: "Strategy | None",
+    name: str | None,
     settings: dict[str, object],
-    port: int | None,
+    keeping: _Keeping,
 ) -> None:
     from flowtape.replay.backtest import metrics_json, result_of
+
+    await source.open()
+    try:
+        async with _kept(source, strategy, name, settings, keeping) as (live, engine, finish):
+            if keeping.port is None:
+                typer.echo(f"following {source.instrument.symbol}; stop with Ctrl-C")
+                await common.until_stopped(live.run(), source.finish)
+            else:
+                await _watch(live, engine, keeping, source)
+            said = finish()
+    finally:
+        await source.close()
+    typer.echo(_heard(live))
+    if engine.strategy is not None and engine.ended:
+        common.print_metrics(json.loads(metrics_json(result_of(engine))))
+    typer.echo(f"digest {engine.digest()}\n{said}")
+
+
+async def _record(source: "BinanceSource", root: Path, span_us: int | None) -> None:
+    from flowtape.replay.session_tape import tape_store_of
+    from flowtape.stream.session import Session
+
+    await source.open()
+    try:
+        settings: dict[str, object] = {}
+        keeping = _Keeping(root)
+        async with _kept(source, None, None, settings, keeping) as (live, _, finish):
+            typer.echo(f"recording {source.instrument.symbol} to {keeping.folder}")
+            if span_us is not None:
+                asyncio.get_running_loop().call_later(span_us / 1e6, source.finish)
+            await common.until_stopped(live.run(), source.finish)
+            finish()
+    finally:
+        await source.close()
+    hint = "there is nothing to replay"
+    if live.trade_count:
+        tape_store_of(Session.open(keeping.folder))
+        hint = f"replay it with: flowtape replay {keeping.folder}"
+    typer.echo(f"{_heard(live)}; {hint}")
+
+
+@contextlib.asynccontextmanager
+async def _kept(
+    source: "BinanceSource",
+    strategy: "Strategy | None",
+    name: str | None,
+    settings: dict[str, object],
+    keeping: _Keeping,
+) -> "AsyncIterator[tuple[LiveSession, Engine, Callable[[], str]]]":
+    """Give a live session that is kept, its engine, and what ends it and says so."""
+    from flowtape.replay.sessions import live_genesis
     from flowtape.stream.config import SECOND_US, EngineConfig, bubble_band_ticks
     from flowtape.stream.engine import Engine
     from flowtape.stream.live import LiveSession
 
-    await source.open()
-    try:
-        config = EngineConfig(
-            bubble_band_ticks=bubble_band_ticks(await source.last_price_ticks() or 0),
-            equity_grid_us=60 * SECOND_US if strategy is not None else 0,
-            **settings,  # type: ignore[arg-type]
+    config = EngineConfig(
+        bubble_band_ticks=bubble_band_ticks(await source.last_price_ticks() or 0),
+        equity_grid_us=60 * SECOND_US,
+        **settings,  # type: ignore[arg-type]
+    )
+    genesis = live_genesis(source.instrument, config, strategy, name)
+    with kept(genesis, keeping.root, label=keeping.label) as writer:
+        keeping.folder = writer.folder
+        engine = Engine(
+            genesis.instruments,
+            genesis.config,
+            strategy,
+            shown=keeping.port is not None,
+            recorded=(writer.chain, writer),
         )
-        engine = Engine(source.instrument, config, strategy, tradable=strategy is not None)
-        session = LiveSession(source, engine)
-        if port is None:
-            typer.echo(f"following {source.instrument.symbol}; stop with Ctrl-C")
-            await common.until_stopped(session.run(), source.finish)
-        else:
-            await common.show([(engine.view, session)], port, session.run(), source.finish)
-    finally:
-        await source.close()
-    typer.echo(_heard(session))
-    if engine.strategy is not None and engine.ended:
-        common.print_metrics(json.loads(metrics_json(result_of(engine))))
-    typer.echo(f"digest {engine.digest()}")
+        yield LiveSession(source, engine), engine, lambda: finish(writer, engine)
 
 
-async def _record(source: "BinanceSource", out: Path, span_us: int | None) -> None:
-    from flowtape.replay.recorder import TapeRecorder
-    from flowtape.stream.live import LiveSession
+async def _watch(
+    live: "LiveSession", engine: "Engine", keeping: _Keeping, source: "BinanceSource"
+) -> None:
+    from flowtape.replay.look_back import LookBack, past_of
+    from flowtape.replay.session_rows import SessionRows
+    from flowtape.stream.ports import Feed
+    from flowtape.stream.session import Session
 
-    await source.open()
+    assert keeping.port is not None
+    session = Session.open(keeping.folder)
+
+    def past() -> "Track":
+        return past_of(session, SessionRows.of(session, opener(None, None)))
+
+    screen = LookBack(live, engine.views, past, live)
+    feed = Feed(screen, screen.look, screen if keeping.trade else None)
+    await common.show([feed], keeping.port, _until_halted(live), source.finish)
+
+
+async def _until_halted(live: "LiveSession") -> None:
+    """Run a feed; what goes wrong with the disk or a strategy is told, and the screen stays."""
     try:
-        began = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        recorder = TapeRecorder(out, f"{source.instrument.symbol}-{began}", source.instrument)
-        typer.echo(f"recording {source.instrument.symbol} to {recorder.folder}")
-        session = LiveSession(source, None, [recorder])
-        try:
-            if span_us is not None:
-                asyncio.get_running_loop().call_later(span_us / 1e6, source.finish)
-            await common.until_stopped(session.run(), source.finish)
-        finally:
-            recorder.close()
-    finally:
-        await source.close()
-    hint = "there is nothing to replay"
-    if session.trade_count:
-        hint = f"replay it with: flowtape replay {recorder.folder}"
-    typer.echo(f"{_heard(session)}; {hint}")
+        await live.run()
+    except FlowError as error:
+        typer.echo(f"halted: {error}", err=True)
+        await asyncio.Event().wait()
 
 
 def _heard(session: "LiveSession") -> str:

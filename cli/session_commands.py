@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowtape.cli import common
-from flowtape.cli.keeping import strategy_of
+from flowtape.cli.keeping import opener, strategy_of
 from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
-    from flowtape.replay.tapes import Tape
     from flowtape.stream.session import Session
 
 DIFFERS, OTHER_SEMANTICS = 1, 3
@@ -23,7 +22,7 @@ def sessions(home: common.Home = None, as_json: common.Json = False) -> None:
 
     Example: flowtape sessions
     """
-    from flowtape.replay.sessions import SessionStore
+    from flowtape.replay.session_store import SessionStore
     from flowtape.stream.session import Session, SessionError
 
     store = SessionStore(common.sessions_dir(home))
@@ -72,18 +71,17 @@ def verify(
 
     Example: flowtape verify last --deep
     """
-    from flowtape.replay.sessions import OtherSemanticsError, SessionStore
-    from flowtape.replay.sessions import verify as run_again
+    from flowtape.replay.session_store import SessionStore
+    from flowtape.replay.verifying import OtherSemanticsError
+    from flowtape.replay.verifying import verify as run_again
 
     if strategy is not None and not deep:
         raise InputError("--strategy is for --deep")
     opened = SessionStore(common.sessions_dir(home)).open(session)
     chosen = strategy_of(opened, strategy) if deep else None
-    root = common.tapes_dir(tapes, home)
-
-    def open_tape(place: str, from_us: int | None, to_us: int | None) -> "Tape":
-        return common.open_tape(place, root, from_us, to_us)
-
+    if deep and chosen is None:
+        raise InputError(f"session {opened.id} ran no strategy; there is nothing to decide again")
+    open_tape = opener(tapes, home)
     rows = sum(ref.row_count for ref in opened.genesis.tapes)
     try:
         with common.progress("verifying", rows, wanted=not as_json) as tick:
@@ -92,7 +90,7 @@ def verify(
         typer.echo(f"flowtape: {error}", err=True)
         raise typer.Exit(OTHER_SEMANTICS) from None
     if as_json:
-        typer.echo(json.dumps({**asdict(verdict), "gaps": []}, indent=2))
+        typer.echo(json.dumps(asdict(verdict), indent=2))
     elif verdict.difference is not None:
         typer.echo(f"session {opened.id} differs: {verdict.difference}")
     else:

@@ -88,17 +88,21 @@ def backtest(
     return result_of(engine)
 
 
+NO_STRATEGY = "none"
+"""What stands for a strategy where orders were a person's, or given as they are recorded."""
+
+
 def result_of(engine: Engine) -> Result:
     """Return the result of an engine whose stream has ended."""
     strategy = engine.strategy
-    if not engine.ended or strategy is None:
-        raise InputError("only a finished session with a strategy has a result")
+    if not engine.ended:
+        raise InputError("only a session that has ended has a result")
     snapshot = engine.snapshot
     return Result(
         instruments=engine.instruments,
         config=engine.config,
-        strategy=type(strategy).__name__,
-        parameters=parameters_of(strategy),
+        strategy=NO_STRATEGY if strategy is None else type(strategy).__name__,
+        parameters={} if strategy is None else parameters_of(strategy),
         trade_count=engine.trade_count,
         start_us=engine.start_us,
         end_us=int(snapshot["stream_us"]),

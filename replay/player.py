@@ -8,13 +8,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowtape.replay.track import SLICE_ROWS, Track
-from flowtape.stream.errors import InputError
-from flowtape.stream.ports import StepUnit, TransportState
+from flowtape.stream.desk import carry_out
+from flowtape.stream.errors import FlowError, InputError
+from flowtape.stream.ports import StepUnit, Ticket, TransportState
 
 SPEED_MIN, SPEED_MAX = 0.1, 10_000.0
 TICK_S = 0.004
@@ -22,6 +25,8 @@ STEP_BATCH_ROWS = 256
 
 # Further behind than this, in wall time, the clock waits for the engines instead of running away.
 LAG_MAX_S = 0.25
+
+ANSWER_S = 0.2
 
 Command = Callable[[], None]
 
@@ -138,8 +143,22 @@ class Player:
         self._send(lambda: self._do_step(unit))
 
     def seek(self, ts_us: int) -> None:
-        """Go to a stream time, clamped to the tapes."""
+        """Go to a stream time, clamped to the tapes; raises InputError if that cannot be."""
+        if ts_us < self._reached_us and any(track.engine.recorded for track in self._tracks):
+            raise InputError("a session that is being kept cannot go back, only be looked back on")
         self._send(lambda: self._do_seek(ts_us))
+
+    def to_now(self) -> None:
+        """Do nothing: a playback of tapes has no other now than where it stands."""
+
+    def ask(self, ticket: Ticket) -> int:
+        """Carry out a ticket between two slices of the first track; see `ports.Desk`."""
+        done: Future[int] = Future()
+        self._send(lambda: self._do_ask(ticket, done))
+        while self._thread.is_alive() and self._error is None:
+            with suppress(TimeoutError):
+                return done.result(ANSWER_S)
+        raise InputError("the replay stands still; nothing was asked for")
 
     def overview(self, bins_count: int) -> NDArray[np.int64]:
         """Return the volume in lots of `bins_count` equal spans of the first tape."""
@@ -230,6 +249,8 @@ class Player:
 
     def _do_play(self) -> None:
         if self._ended:
+            if any(track.engine.recorded for track in self._tracks):
+                return
             self._do_seek(self._start_us)
         self._anchor(self._clock_us)
         self._playing = True
@@ -255,6 +276,12 @@ class Player:
         self._anchor(ts_us)
         if self._ended:
             self._finish()
+
+    def _do_ask(self, ticket: Ticket, done: "Future[int]") -> None:
+        try:
+            done.set_result(carry_out(self._tracks[0].engine, ticket, self._clock_now()))
+        except FlowError as error:
+            done.set_exception(error)
 
     def _do_step(self, unit: StepUnit) -> None:
         self._do_pause()

@@ -1,15 +1,16 @@
 """One tape on its way through an engine, with places to jump back to."""
 
 import bisect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowtape.replay.parts import TapeColumns
+from flowtape.replay.script import Piece, Script, apply_piece
 from flowtape.stream.engine import Checkpoint, Engine
-from flowtape.stream.errors import KernelError, TapeError
+from flowtape.stream.inputs import InputKind, Inputs
 
 SLICE_ROWS = 1 << 17
 """Rows given to the engine at once: long enough to be fast, short enough to stay responsive."""
@@ -24,26 +25,27 @@ LOOKBACK_ROWS = 1 << 16
 class Rows(Protocol):
     """A tape, as far as a track needs it."""
 
-    def segments(self) -> list[TapeColumns]:
+    def segments(self) -> Sequence[Piece]:
         """Return all rows as contiguous pieces, in order."""
         ...
 
 
 class Track:
-    """An engine and how many rows of its tape it has taken in.
+    """An engine and how many rows of its tape it has taken in, with commands where they stand.
 
     Pacing uses the running maximum of the times: the engine's stream time, as far as each day ends
     with its latest trade.
     """
 
-    def __init__(self, engine: Engine, tape: Rows) -> None:
+    def __init__(self, engine: Engine, tape: Rows, script: Script | None = None) -> None:
         self.engine = engine
-        self.row = 0
+        self._script = script or Script()
+        self.row = engine.input
         self._segments = tape.segments()
         lengths = [len(segment) for segment in self._segments]
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         self._times: dict[int, NDArray[np.int64]] = {}
-        lasts = [int(segment.ts_us[-1]) for segment in self._segments]
+        lasts = [_last_us(segment) for segment in self._segments]
         self._ends_us = np.maximum.accumulate(np.array(lasts, np.int64))
         self.row_count = int(self._starts[-1])
         self._spacing = max(CHECKPOINT_ROWS, self.row_count // CHECKPOINTS_MAX)
@@ -74,7 +76,7 @@ class Track:
         while self.row < min(row, self.row_count):
             stop = min(row, (self.row // self._spacing + 1) * self._spacing, self.row_count)
             for piece in self._pieces(self.row, stop):
-                apply_piece(self.engine, piece)
+                self._script.apply(self.engine, piece)
                 self.row += len(piece)
             if stop % self._spacing == 0:
                 self._keep_checkpoint()
@@ -85,7 +87,8 @@ class Track:
         """Stand right behind `row` rows, whatever was played before."""
         row = min(row, self.row_count)
         near = bisect.bisect_right(self._checkpoint_rows, row) - 1
-        if row < self.row or self._checkpoint_rows[near] > self.row or self.engine.ended:
+        ahead = near >= 0 and self._checkpoint_rows[near] > self.row
+        if row < self.row or ahead or self.engine.ended:
             far_row = max(self._checkpoint_rows[near] - LOOKBACK_ROWS, 0)
             far = bisect.bisect_right(self._checkpoint_rows, far_row) - 1
             self.engine.restore(self._checkpoints[near])
@@ -94,6 +97,10 @@ class Track:
             self.engine.recall(self._checkpoints[far], between)
         self.advance(row)
 
+    def pieces_so_far(self) -> list[Piece]:
+        """Return all rows that were taken in."""
+        return list(self._pieces(0, self.row))
+
     def volume(self, start_us: int, end_us: int, bins_count: int) -> NDArray[np.int64]:
         """Return the lots of the first instrument in equal spans of [start_us, end_us]."""
         edges = np.linspace(start_us, end_us + 1, bins_count + 1)
@@ -101,13 +108,16 @@ class Track:
         for segment, columns in enumerate(self._segments):
             times, qty_lots = self._times_of(segment), columns.qty_lots
             if columns.market is not None:
-                times, qty_lots = times[columns.market == 0], qty_lots[columns.market == 0]
+                own = columns.market == 0
+                if isinstance(columns, Inputs):
+                    own &= columns.kind == InputKind.TRADE
+                times, qty_lots = times[own], qty_lots[own]
             rows = np.searchsorted(times, edges)
             for i in np.flatnonzero(np.diff(rows)):
                 lots[i] += qty_lots[rows[i] : rows[i + 1]].sum()
         return lots
 
-    def _pieces(self, start: int, stop: int) -> Iterator[TapeColumns]:
+    def _pieces(self, start: int, stop: int) -> Iterator[Piece]:
         while start < stop:
             segment = self._segment_of(start)
             base = int(self._starts[segment])
@@ -128,24 +138,15 @@ class Track:
         return self._times[segment]
 
     def _keep_checkpoint(self) -> None:
-        if self._checkpoint_rows and self._checkpoint_rows[-1] >= self.row:
+        if self.engine.recorded or self.row <= max(self._checkpoint_rows, default=-1):
             return
         self._checkpoint_rows.append(self.row)
         self._checkpoints.append(self.engine.checkpoint())
 
 
-def apply_piece(engine: Engine, piece: TapeColumns) -> None:
-    """Have an engine take in rows of a tape; raises TapeError where they are no trades."""
-    try:
-        engine.apply(piece)
-    except KernelError as error:
-        if not error.status.startswith("BAD_"):
-            raise
-        symbols = [one.symbol for one in engine.instruments]
-        raise TapeError(
-            f"the fast copy of {' or '.join(symbols)} is damaged ({error}); put it right with: "
-            + " and ".join(f"flowtape doctor {symbol} --repair" for symbol in symbols)
-        ) from None
+def _last_us(segment: Piece) -> int:
+    # The last of a session's inputs may have no time.
+    return int(segment.ts_us.max() if isinstance(segment, Inputs) else segment.ts_us[-1])
 
 
 def fold(

@@ -17,32 +17,15 @@ of it, and a command behind the last input of a block belongs to that block.
 
 import hashlib
 from collections.abc import Sequence
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flowtape.stream.inputs import InputKind
 from flowtape.stream.outputs import Columns
 from flowtape.stream.records import LINK, Records
 
 GRID_INPUTS = 1 << 16
-
-
-class InputKind(IntEnum):
-    """What an input is; its numbers a and b are named behind it."""
-
-    TRADE = 1
-    """price_ticks, qty_lots"""
-    CLOCK = 2
-    """0, 0"""
-    GAP = 3
-    """First and last missing id."""
-    MARK = 4
-    """mark_ticks, 0"""
-    FUNDING = 5
-    """rate_ppb, 0"""
-    END = 6
-    """0, 0"""
 
 
 _COLUMNS = (

@@ -9,19 +9,22 @@ from datetime import UTC, datetime
 import numpy as np
 
 from flowtape._kernel import Batch
-from flowtape.stream.chain import Chain, InputKind
+from flowtape.stream.chain import Chain
+from flowtape.stream.checkpoints import Standing
 from flowtape.stream.commands import CommandKind, DiffersError, Origin, calls_of, repeat
 from flowtape.stream.config import EngineConfig, make_kernel, money_decimals
 from flowtape.stream.errors import FlowError, InputError, KernelError
 from flowtape.stream.execution import Lane
 from flowtape.stream.history import OrderHistory
+from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger, LedgerMark
-from flowtape.stream.outputs import Columns, MarketOutputs, PlainColumns
-from flowtape.stream.ports import Clock, Event, Funding, Gap, Mark
+from flowtape.stream.outputs import Columns, MarketOutputs
+from flowtape.stream.ports import Event, Gap
 from flowtape.stream.recording import Recording, SessionSink
 from flowtape.stream.records import ACCOUNT, COMMAND, Records
 from flowtape.stream.strategy import NO_FILLS, Market, Orders, Strategy
+from flowtape.stream.trades import Trades
 from flowtape.stream.view import BUBBLES_KEPT, MarketView
 
 
@@ -89,9 +92,8 @@ class Engine:
         self._recording = (
             None if recorded is None else Recording(self._kernel, self.ledger, *recorded)
         )
-        self._deciding = False
+        self._deciding = self._resting = False
         self._place = (0, 0)
-        """The last input that commands followed, and how many did."""
         self._lock = threading.RLock()
         self._outputs = tuple(
             MarketOutputs(
@@ -143,6 +145,21 @@ class Engine:
         return self._outputs[0].snapshot()
 
     @property
+    def input(self) -> int:
+        """Number of the last input."""
+        return int(self.snapshot["input"])
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The last input that commands followed, and how many did."""
+        return self._place
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its session is being kept: then it cannot go back."""
+        return self._recording is not None
+
+    @property
     def trade_count(self) -> int:
         """Trades of all instruments."""
         return sum(int(one.snapshot()["trade_count"]) for one in self._outputs)
@@ -162,6 +179,7 @@ class Engine:
             self._apply(piece)
             recording.trades(piece)
             at += len(piece.ts_us)
+        recording.settled(self)
 
     def _apply(self, trades: Columns) -> None:
         batch = self._batch_of(trades)
@@ -176,60 +194,65 @@ class Engine:
         self._collect(trades, first_input)
 
     def apply_event(self, event: Event, market: int = 0) -> None:
-        """Apply whatever a live source of one instrument yields."""
-        if isinstance(event, Clock | Mark | Funding):
-            self._apply_statement(event, market)
-        elif isinstance(event, Gap):
-            self._before_statement()
-            self._kernel.gap(market)
-            self._note(InputKind.GAP, market, 0, event.from_id, event.to_id)
-            missing = event.to_id - event.from_id + 1
-            with self._lock:
-                self.views[market].notice = f"gap: {missing:,} trades missing ({event.reason})"
-        else:
-            self.apply(event if market == 0 else PlainColumns.numbered(event, market))
-            return
-        self._collect(None, 0)
+        """Apply whatever a live source of one instrument yields; a sink gets it before the kernel.
 
-    def _apply_statement(self, event: Clock | Mark | Funding, market: int) -> None:
-        # A late clock says nothing new; a late mark or rate holds from now on.
-        ts_us = max(event.ts_us, int(self.snapshot["stream_us"]))
-        if isinstance(event, Clock) and ts_us > event.ts_us:
-            return
-        self._before_statement()
-        if isinstance(event, Clock):
+        Raises as `apply` does.
+        """
+        inputs = Inputs.of(event, market, int(self.snapshot["stream_us"]))
+        if self._recording is not None and len(inputs):
+            if isinstance(event, Trades):
+                self._batch_of(inputs)
+            self._recording.write_ahead(inputs)
+        self.apply_inputs(inputs)
+        if isinstance(event, Gap):
+            with self._lock:
+                self.views[market].notice += f" ({event.reason})"
+
+    def apply_inputs(self, inputs: Inputs) -> None:
+        """Apply inputs of any kind in order, however they are cut into calls; see `apply`."""
+        for run in inputs.runs():
+            kind = InputKind(int(run.kind[0]))
+            if kind is InputKind.TRADE:
+                self.apply(run)
+            else:
+                columns = (run.market, run.ts_us, run.price_ticks, run.qty_lots)
+                self._apply_statement(kind, *(int(column[0]) for column in columns))
+
+    def _apply_statement(self, kind: InputKind, market: int, ts_us: int, a: int, b: int) -> None:
+        recording, decides = self._recording, False
+        self.close_full_block()
+        if kind is InputKind.CLOCK:
             decides = self._kernel.clock(ts_us)
-            self._note(InputKind.CLOCK, 0, ts_us)
-        elif isinstance(event, Mark):
-            decides = self._kernel.mark(market, ts_us, event.mark_ticks)
-            self._note(InputKind.MARK, market, ts_us, event.mark_ticks)
+        elif kind is InputKind.MARK:
+            decides = self._kernel.mark(market, ts_us, a)
+        elif kind is InputKind.FUNDING:
+            decides = self._kernel.funding(market, ts_us, a)
+        elif kind is InputKind.GAP:
+            self._kernel.gap(market)
+            with self._lock:
+                self.views[market].notice = f"gap: {b - a + 1:,} trades missing"
         else:
-            decides = self._kernel.funding(market, ts_us, event.rate_ppb)
-            self._note(InputKind.FUNDING, market, ts_us, event.rate_ppb)
+            self._kernel.end()
+            self.ended = True
+        if recording is not None:
+            recording.statement(kind, market, ts_us, a, b)
         if decides:
             self._decide()
-
-    def _before_statement(self) -> None:
-        if self._recording is not None:
-            self._recording.room()
-
-    def _note(self, kind: InputKind, market: int, ts_us: int, a: int = 0, b: int = 0) -> None:
-        if self._recording is not None:
-            self._recording.statement(kind, market, ts_us, a, b)
+        self._collect(None, 0)
+        if self.ended and recording is not None:
+            recording.link()
 
     def end(self) -> None:
         """End the stream: the open bar and bubble close."""
-        self._before_statement()
-        self._kernel.end()
-        self._note(InputKind.END, 0, 0)
-        self.ended = True
-        self._collect(None, 0)
+        end = Inputs.one(InputKind.END)
         if self._recording is not None:
-            self._recording.link()
+            self._recording.write_ahead(end)
+        self.apply_inputs(end)
 
     def close_full_block(self) -> None:
         """Make the link of a full block now, not before the next input."""
-        self._before_statement()
+        if self._recording is not None:
+            self._recording.room()
 
     def repeat(self, commands: Records) -> None:
         """Ask again for what stands behind the present input, records of `records.COMMAND`.
@@ -245,6 +268,41 @@ class Engine:
                 ) from None
         self._place = (int(commands[-1]["input"]), int(commands[-1]["place"]))
         self.ledger.append("commands", commands)
+
+    def orders_of_person(self, clock_us: int) -> Orders:
+        """Return orders as a person gives them at `clock_us`, or later at stream time."""
+        return Orders(
+            self._kernel,
+            lambda: max(clock_us, int(self.snapshot["stream_us"])),
+            self._keep_command,
+        )
+
+    def show(self) -> None:
+        """Bring the views up to date with what was asked for since the last input."""
+        self._collect(None, 0)
+
+    def standing(self) -> Standing:
+        """Return where a session stands, for `take_up`."""
+        at_input = self.input
+        return Standing(
+            input=at_input,
+            place=self._place[1] if self._place[0] == at_input else 0,
+            command_count=self.ledger.commands.head,
+            fills_seen=self._fills_seen,
+            bubbles_told=tuple(one.told for one in self._outputs),
+        )
+
+    def rest_strategy(self) -> None:
+        """Ask the strategy for nothing until `take_up`: its commands are repeated meanwhile."""
+        self._resting = True
+
+    def take_up(self, standing: Standing, strategy: Strategy) -> None:
+        """Have a strategy decide again that was told as much as it was at `standing`."""
+        self.strategy = strategy
+        self._resting = False
+        self._fills_seen = standing.fills_seen
+        for one, told in zip(self._outputs, standing.bubbles_told, strict=True):
+            one.told = told
 
     def digest(self) -> str:
         """Return the hex digest that names the results so far."""
@@ -311,12 +369,12 @@ class Engine:
             trades.price_ticks,
             trades.qty_lots,
             trades.side,
-            getattr(trades, "market", None),
+            None if len(self.instruments) == 1 else getattr(trades, "market", None),
             extremes=None if extremes is None else extremes.as_tuple(),
         )
 
     def _decide(self) -> None:
-        if self.strategy is None:
+        if self.strategy is None or self._resting:
             return
         new_fills = NO_FILLS
         waiting = [self._kernel.waiting(number) for number in range(len(self._outputs))]

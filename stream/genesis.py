@@ -90,13 +90,34 @@ class TapeRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """The session that another one branched from, and where.
+
+    Attributes:
+        id: of the parent.
+        genesis_sha256: hex of its genesis' hash.
+        input: the last input they have in common.
+        place: the last command behind it that they have in common; 0: none.
+    """
+
+    id: str
+    genesis_sha256: str
+    input: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class Genesis:
-    """Everything that is fixed before a session's first input."""
+    """Everything that is fixed before a session's first input.
+
+    Without `tapes` the session keeps its inputs itself.
+    """
 
     instruments: tuple[Instrument, ...]
     config: EngineConfig
     strategy: StrategyIdentity | None
     tapes: tuple[TapeRef, ...]
+    parent: Parent | None = None
     semantics_version: int = SEMANTICS_VERSION
     schema: int = SCHEMA
 
@@ -126,7 +147,7 @@ class Genesis:
         return found
 
 
-_SETTINGS |= {kind.__name__: kind for kind in (StrategyIdentity, TapeRef, Genesis)}
+_SETTINGS |= {kind.__name__: kind for kind in (StrategyIdentity, TapeRef, Parent, Genesis)}
 
 
 def _plain(value: object) -> object:

@@ -153,6 +153,15 @@ class JournalWriter:
             self._die(error)
         return seq
 
+    def sync(self) -> None:
+        """Return when everything appended is on the disk."""
+        self._check()
+        try:
+            if self._descriptor >= 0:
+                self._sync(self._descriptor)
+        except BaseException as error:
+            self._die(error)
+
     def roll(self) -> None:
         """Seal the current segment, durably; the next batch begins a new one."""
         self._check()

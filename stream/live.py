@@ -1,11 +1,13 @@
-"""A live feed through the pipeline: recorder first, then the engine."""
+"""A live feed through an engine, and the screen's hold on it."""
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flowtape.stream.desk import carry_out
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
 from flowtape.stream.ports import (
@@ -15,44 +17,44 @@ from flowtape.stream.ports import (
     Mark,
     Source,
     StepUnit,
-    TradeSink,
+    Ticket,
     TransportState,
 )
 
 
 class LiveSession:
-    """Events of a source into sinks and an engine; also the `Transport` of its screen.
+    """Events of a source into an engine; also the `Transport` and the `Desk` of its screen.
 
-    Every event is given to the sinks before the engine sees it. The clock of the screen runs from
-    the newest event on, in real time; it is for looking at only.
+    The clock of the screen runs from the newest event on, in real time. What a person asks for is
+    asked at that time, so that no one trades on prints that were on their way already.
     """
 
     def __init__(
         self,
         source: Source,
-        engine: Engine | None,
-        sinks: Sequence[TradeSink] = (),
+        engine: Engine,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trade_count = 0
         self.gap_count = 0
         self._source = source
         self._engine = engine
-        self._sinks = sinks
         self._now_s = now_s
         self._start_us = 0
         self._event_us = 0
         self._event_s = now_s()
         self._ended = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> None:
-        """Run until the source ends or the task is cancelled; then the engine's stream ends."""
+        """Run until the source ends or the task is cancelled; then the engine's stream ends.
+
+        When anything fails, such as the disk, the engine stands still and the screen says why.
+        """
+        self._loop = asyncio.get_running_loop()
         try:
             async for event in self._source.events():
-                for sink in self._sinks:
-                    sink.write(event)
-                if self._engine is not None:
-                    self._engine.apply_event(event)
+                self._engine.apply_event(event)
                 if isinstance(event, Gap):
                     self.gap_count += 1
                     continue
@@ -63,10 +65,16 @@ class LiveSession:
                     event_us = int(event.ts_us[-1])
                 self._start_us = self._start_us or event_us
                 self._event_us, self._event_s = max(self._event_us, event_us), self._now_s()
+            self._engine.end()
+        except asyncio.CancelledError:
+            self._engine.end()
+            raise
+        except Exception as error:
+            for view in self._engine.views:
+                view.notice = f"halted: {error}"
+            raise
         finally:
             self._ended = True
-            if self._engine is not None and not self._engine.ended:
-                self._engine.end()
 
     def state(self) -> TransportState:
         """Return where the feed stands now."""
@@ -102,6 +110,19 @@ class LiveSession:
         """Raise InputError: record the feed and replay the recording."""
         raise InputError(f"a live feed cannot be moved to {ts_us}; record it and replay that")
 
+    def to_now(self) -> None:
+        """Do nothing: the screen of a feed that is not kept shows what is now."""
+
     def overview(self, bins_count: int) -> NDArray[np.int64]:
         """Return nothing: a live feed has no end to divide."""
         return np.zeros(0 * bins_count, np.int64)
+
+    def ask(self, ticket: Ticket) -> int:
+        """Carry out a ticket between two events; see `ports.Desk`."""
+        if self._loop is None:
+            raise InputError("the feed has not begun; ask again in a moment")
+        done = asyncio.run_coroutine_threadsafe(self._carry_out(ticket), self._loop)
+        return done.result()
+
+    async def _carry_out(self, ticket: Ticket) -> int:
+        return carry_out(self._engine, ticket, self.state().clock_us)

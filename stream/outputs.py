@@ -54,12 +54,6 @@ class PlainColumns:
     side: NDArray[np.int8]
     market: NDArray[np.uint8] | None = None
 
-    @classmethod
-    def numbered(cls, trades: Columns, number: int) -> Self:
-        """Return the same trades as those of instrument `number`."""
-        numbers = np.full(len(trades.ts_us), number, np.uint8)
-        return cls(trades.ts_us, trades.price_ticks, trades.qty_lots, trades.side, numbers)
-
     def slice(self, start: int, stop: int) -> Self:
         """Return rows [start, stop) as views of these columns."""
         market = None if self.market is None else self.market[start:stop]
@@ -96,8 +90,9 @@ class MarketOutputs:
         self._number = number
         self._series = config.bars
         self._ledger = ledger
-        self._told = self._shown = self._fills_shown = self._equity_shown = 0
+        self.told = self._shown = self._fills_shown = self._equity_shown = 0
         self._alone = len(instruments) == 1
+        """`told` counts the bubbles that the strategy was told of."""
         self.bubbles = Ring(BUBBLE, BUBBLES_KEPT if looks else 1)
         history = ledger.markets[number]
         instrument = instruments[number]
@@ -154,12 +149,12 @@ class MarketOutputs:
         """
         if not self._alone and len(new_fills):
             new_fills = new_fills[new_fills["market"] == self._number]
-        self.market.refresh(new_fills, self._told)
-        self._told = self.bubbles.head + closed_count
+        self.market.refresh(new_fills, self.told)
+        self.told = self.bubbles.head + closed_count
 
     def untold(self) -> Records:
         """Return the bubbles that the strategy was not yet told of."""
-        return self.bubbles.since(self._told)
+        return self.bubbles.since(self.told)
 
     def show(self, trades: Columns | None, first_input: int) -> None:
         """Bring the view up to date; its lock must be held."""
@@ -179,7 +174,7 @@ class MarketOutputs:
         """Begin a new epoch of the view without bubbles; its lock must be held."""
         self.bubbles.clear()
         self.bubbles.append(untold)
-        self._told, self._shown = 0, self.bubbles.head
+        self.told, self._shown = 0, self.bubbles.head
         view, ledger = self.view, self._ledger
         view.epoch += 1
         view.notice = ""

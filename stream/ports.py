@@ -1,6 +1,6 @@
 """The seams of the pipeline: what sources give, what sinks take, what a screen may command."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.trades import Trades
+from flowtape.stream.view import MarketView
 
 StepUnit = Literal["trade", "batch", "bar"]
 
@@ -61,25 +62,18 @@ class Source(Protocol):
         ...
 
 
-class TradeSink(Protocol):
-    """Something that keeps trades, such as a recorder."""
-
-    def write(self, event: Event) -> None:
-        """Keep one event; returns when it is safe from a killed process."""
-        ...
-
-    def close(self) -> None:
-        """Seal what was kept."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class TransportState:
     """Where a playback stands.
 
     `speed` is stream seconds for each wall second, `inf` at full speed; `clock_us` is the stream
     time the playback has reached, which moves on in quiet markets too. `lag_us` is how far the
-    results stand behind the clock. Live feeds have `live` set, no end and cannot seek.
+    results stand behind the clock. Live feeds have `live` set and no end.
+
+    A session that goes on whatever the screen shows has `now_us`, the stream time that it has
+    reached itself; otherwise that is 0. It can be looked back on: `looking_back` is set while the
+    screen shows its past, which is then a playback like any other. Live feeds without `now_us`
+    cannot seek.
     """
 
     playing: bool
@@ -90,6 +84,8 @@ class TransportState:
     lag_us: int
     live: bool
     ended: bool
+    now_us: int = 0
+    looking_back: bool = False
 
 
 class Transport(Protocol):
@@ -116,9 +112,69 @@ class Transport(Protocol):
         ...
 
     def seek(self, ts_us: int) -> None:
-        """Go to the stream time `ts_us`, clamped to the tape, forward or backward."""
+        """Go to the stream time `ts_us`, clamped to the tape, forward or backward.
+
+        In a session that goes on by itself that is a look back.
+        """
+        ...
+
+    def to_now(self) -> None:
+        """End a look back; does nothing when there is none."""
         ...
 
     def overview(self, bins_count: int) -> NDArray[np.int64]:
         """Return the volume in lots of `bins_count` equal spans of the tape; empty when live."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a person asks for.
+
+    `market` numbers the instrument. An `order` has a `side` (+1 buys, -1 sells), a quantity, and a
+    limit, without which it is a market order; a `cancel` names an order. `flatten` cancels all
+    orders of the instrument and closes its position.
+    """
+
+    kind: Literal["order", "cancel", "cancel_all", "flatten"]
+    market: int = 0
+    side: int = 0
+    qty_lots: int = 0
+    limit_ticks: int = 0
+    order_id: int = 0
+
+
+class Desk(Protocol):
+    """Where people's orders are taken."""
+
+    def ask(self, ticket: Ticket) -> int:
+        """Carry out a ticket; return the order's number, 0 when it made none.
+
+        May be called from any thread and waits until the command is safe on the disk, if the
+        session is kept. Raises FlowError with the venue's reason, and then nothing has changed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What one screen shows and steers.
+
+    Attributes:
+        transport: its playback; feeds on one clock share one.
+        look: gives the view to show now, another one while the screen looks back.
+        desk: takes the orders of the person before it; None where no one may trade.
+        market: number of the instrument at the desk.
+    """
+
+    transport: Transport
+    look: Callable[[], MarketView]
+    desk: Desk | None = None
+    market: int = 0
+
+    @classmethod
+    def of(
+        cls, view: MarketView, transport: Transport, desk: Desk | None = None, market: int = 0
+    ) -> "Feed":
+        """Return a feed that always shows one view."""
+        return cls(transport, lambda: view, desk, market)

@@ -5,7 +5,9 @@ from typing import Protocol
 import numpy as np
 
 from flowtape._kernel import Kernel
-from flowtape.stream.chain import GRID_INPUTS, Chain, InputKind
+from flowtape.stream.chain import GRID_INPUTS, Chain
+from flowtape.stream.checkpoints import Standings
+from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.ledger import Ledger
 from flowtape.stream.outputs import Columns
 from flowtape.stream.records import SNAPSHOT, Records
@@ -14,12 +16,20 @@ from flowtape.stream.records import SNAPSHOT, Records
 class SessionSink(Protocol):
     """Keeps what a session needs to be repeated."""
 
+    def inputs(self, inputs: Inputs) -> None:
+        """Write down inputs that no tape holds; called before they are applied."""
+        ...
+
     def commands(self, commands: Records, *, durable: bool) -> None:
         """Write commands down; with `durable` they survive a power cut when this returns."""
         ...
 
     def link(self, link: Records) -> None:
         """Write a link of the chain down."""
+        ...
+
+    def settled(self, engine: Standings) -> None:
+        """Take note that an engine stands between two inputs."""
         ...
 
 
@@ -32,6 +42,7 @@ class Recording:
         self._ledger = ledger
         self._sink = sink
         self._pending: list[Records] = []
+        self._failure: Exception | None = None
         self._commands = ledger.commands
         self._outputs = (ledger.fills, ledger.other_fills, ledger.order_events, ledger.equity)
         self._linked_commands = 0
@@ -39,11 +50,17 @@ class Recording:
 
     def room(self) -> int:
         """Return how many inputs the open block takes, one at least: a full one is closed."""
+        if self._failure is not None:
+            raise self._failure
         left = self.chain.left(int(self._snapshot()["input"]))
         if left:
             return left
         self.link()
         return GRID_INPUTS
+
+    def write_ahead(self, inputs: Inputs) -> None:
+        """Give the sink inputs that are about to be applied."""
+        self._sink.inputs(inputs)
 
     def trades(self, trades: Columns) -> None:
         """Take in trades that were applied; `room` must have been asked."""
@@ -53,6 +70,10 @@ class Recording:
         """Take in another input that was applied; `room` must have been asked."""
         self.chain.add(kind, market, ts_us, a, b)
 
+    def settled(self, engine: Standings) -> None:
+        """Tell the sink that everything so far is written down."""
+        self._sink.settled(engine)
+
     def keep(self, commands: Records) -> None:
         """Take commands that were done; `write` writes them."""
         self._pending.append(commands)
@@ -61,8 +82,15 @@ class Recording:
         """Write the commands that wait."""
         if self._pending:
             first, *more = self._pending
-            self._sink.commands(np.concatenate([first, *more]) if more else first, durable=durable)
-            self._pending.clear()
+            self._pending = []
+            try:
+                self._sink.commands(
+                    np.concatenate([first, *more]) if more else first, durable=durable
+                )
+            except Exception as error:
+                # The kernel has done what is not written down: nothing may follow.
+                self._failure = error
+                raise
 
     def link(self) -> None:
         """Close the open block behind the last input and what followed it.

@@ -1,31 +1,37 @@
 """A session as a folder: its genesis, the commands given in it, and the links of its chain.
 
 genesis.json        what it is made of, and a label and the time of its making beside it
+inputs/             inputs that no tape holds, as `stream.input_log` keeps them
 commands/*.arrows   a journal of `records.COMMAND`
+checkpoints/        where it stood of late, as `stream.checkpoints` keeps it
 links/*.arrows      a journal of `records.LINK`
 summary.json        what became of it, once it has ended; everything in it follows from the rest
 """
 
+import contextlib
 import functools
 import json
 import os
 import secrets
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 from flowtape.stream.chain import Chain
+from flowtape.stream.checkpoints import CheckpointKeeper, Standing, Standings, newest_checkpoint
 from flowtape.stream.errors import FlowError, InputError
 from flowtape.stream.genesis import Genesis
-from flowtape.stream.journal import JournalReader, JournalWriter
+from flowtape.stream.input_log import InputLog, read_inputs, recover_inputs
+from flowtape.stream.inputs import InputKind, Inputs
+from flowtape.stream.journal import JournalReader, JournalWriter, SyncPolicy, recover
+from flowtape.stream.journal_files import OsFiles
 from flowtape.stream.records import COMMAND, LINK, Records
-
-Sync = Literal["none", "1s", "batch"]
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_CHARACTERS = 26
@@ -60,6 +66,15 @@ class Summary:
     net_pnl: str
 
 
+@dataclass(frozen=True, slots=True)
+class SymbolGap:
+    """Aggregate ids of a symbol, both inclusive, that are missing in a session."""
+
+    symbol: str
+    from_id: int
+    to_id: int
+
+
 def new_id(now: datetime) -> str:
     """Return a ULID: 26 characters that sort by the time they were made."""
     number = int(now.timestamp() * 1000) << 80 | secrets.randbits(80)
@@ -74,11 +89,23 @@ def is_id(text: str) -> bool:
 class SessionWriter:
     """Keeps a session as it runs; a `recording.SessionSink`."""
 
-    def __init__(self, folder: Path, genesis: Genesis, sync: Sync) -> None:
+    def __init__(
+        self, folder: Path, genesis: Genesis, sync: SyncPolicy, files: OsFiles | None = None
+    ) -> None:
         self.folder = folder
+        self.genesis = genesis
         self.chain = Chain(genesis.sha256)
-        self._commands = JournalWriter(folder / "commands", schema_of(COMMAND), sync=sync)
-        self._links = JournalWriter(folder / "links", schema_of(LINK), sync=sync)
+        self._sync = sync
+        self._files = files
+        self._inputs: InputLog | None = None
+        self._checkpoints = CheckpointKeeper(folder / "checkpoints")
+        self._commands = self._journal("commands", COMMAND)
+        self._links = self._journal("links", LINK)
+
+    def _journal(self, name: str, dtype: np.dtype[np.void]) -> JournalWriter:
+        return JournalWriter(
+            self.folder / name, schema_of(dtype), sync=self._sync, files=self._files
+        )
 
     @classmethod
     def create(
@@ -89,7 +116,8 @@ class SessionWriter:
         *,
         label: str = "",
         places: Sequence[str] = (),
-        sync: Sync = "1s",
+        sync: SyncPolicy = "1s",
+        files: OsFiles | None = None,
     ) -> Self:
         """Make the folder of a new session below `root`; raises InputError when that fails.
 
@@ -107,20 +135,58 @@ class SessionWriter:
             _write_whole(folder / "genesis.json", json.dumps(made, indent=1) + "\n")
         except OSError as error:
             raise InputError(f"cannot keep a session below {root}: {error.strerror}") from None
-        return cls(folder, genesis, sync)
+        return cls(folder, genesis, sync, files)
+
+    @classmethod
+    def resume(cls, folder: Path, *, sync: SyncPolicy = "1s", files: OsFiles | None = None) -> Self:
+        """Take up a session whose writer was killed, and go on writing it.
+
+        What a broken off write left is cut, and so are commands and links of inputs that a loss of
+        power took. Raises InputError when the session has ended, SessionError and the journals'
+        errors when it cannot be gone on with.
+        """
+        session = Session.open(folder)
+        if session.ended:
+            raise InputError(f"session {session.id} has ended; there is nothing to go on with")
+        input_count = recover_inputs(folder / "inputs", files)
+        for name, dtype in (("commands", COMMAND), ("links", LINK)):
+            recover(folder / name, schema_of(dtype), files=files)
+            if not session.genesis.tapes:
+                _cut_behind(folder / name, dtype, input_count)
+        return cls(folder, session.genesis, sync, files)
+
+    def inputs(self, inputs: Inputs) -> None:
+        """Write inputs down; the operating system has them on return.
+
+        The end of a session over tapes is where they end, and is not written.
+        """
+        if self.genesis.tapes and inputs.kind[0] == InputKind.END:
+            return
+        if self._inputs is None:
+            self._inputs = InputLog(self.folder / "inputs", sync=self._sync, files=self._files)
+        self._inputs.append(inputs)
 
     def commands(self, commands: Records, *, durable: bool) -> None:
         """Write commands down; with `durable` they survive a power cut when this returns."""
+        if durable and self._inputs is not None:
+            self._inputs.sync()
         self._commands.append(to_batch(commands), durable=durable)
 
     def link(self, link: Records) -> None:
         """Write a link of the chain down."""
         self._links.append(to_batch(link))
 
+    def settled(self, engine: Standings) -> None:
+        """Keep a checkpoint now and then."""
+        self._checkpoints.offer(engine)
+
     def close(self) -> None:
         """Seal the journals."""
-        self._commands.close()
-        self._links.close()
+        with contextlib.ExitStack() as every:
+            every.callback(self._links.close)
+            every.callback(self._commands.close)
+            if self._inputs is not None:
+                every.callback(self._inputs.close)
 
     def finish(self, summary: Summary) -> None:
         """Seal the journals of a session that has ended, and say what became of it."""
@@ -178,6 +244,30 @@ class Session:
     def links(self) -> Records:
         """Return all links, records of `records.LINK`; raises JournalDamagedError."""
         return _read(self.folder / "links", LINK)
+
+    def inputs(self, first: int = 1) -> Iterator[Inputs]:
+        """Yield the inputs that no tape holds, from the `first` on; raises JournalDamagedError."""
+        return read_inputs(self.folder / "inputs", first)
+
+    def checkpoint(self, input_count: int | None) -> Standing | None:
+        """Return the newest checkpoint within so many inputs and the commands there are."""
+        folder = self.folder / "checkpoints"
+        return newest_checkpoint(folder, input_count, len(self.commands()))
+
+    def gaps(self) -> tuple[SymbolGap, ...]:
+        """Return the aggregate ids that no one could deliver, in order."""
+        found = []
+        for piece in self.inputs():
+            for at in np.flatnonzero(piece.kind == InputKind.GAP).tolist():
+                symbol = self.genesis.instruments[int(piece.market[at])].symbol
+                span = int(piece.price_ticks[at]), int(piece.qty_lots[at])
+                found.append(SymbolGap(symbol, *span))
+        return tuple(found)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known what became of it."""
+        return self.summary is not None
 
 
 @functools.cache
@@ -241,6 +331,22 @@ def _read(folder: Path, dtype: np.dtype[np.void]) -> Records:
     batches = JournalReader(folder, schema_of(dtype)).batches()
     pieces = [from_batch(batch, dtype) for _, batch in batches]
     return np.concatenate([np.zeros(0, dtype), *pieces])
+
+
+def _cut_behind(folder: Path, dtype: np.dtype[np.void], input_count: int) -> None:
+    """Keep the records of a closed journal whose inputs are there; mostly all of them are."""
+    records = _read(folder, dtype)
+    kept = records[records["input"] <= input_count]
+    if len(kept) == len(records):
+        return
+    made = folder.with_name(f".{folder.name}")
+    shutil.rmtree(made, ignore_errors=True)
+    with JournalWriter(made, schema_of(dtype)) as journal:
+        if len(kept):
+            journal.append(to_batch(kept), durable=True)
+    gone = folder.with_name(f"{folder.name}-{os.urandom(4).hex()}.ahead")
+    folder.rename(gone)
+    made.rename(folder)
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -17,8 +17,9 @@ import pytest
 
 from flowtape.connectors.venue.faults import Abort, Drop
 from flowtape.connectors.venue.server import VenueServer
-from flowtape.replay.tapes import TapeStore
+from flowtape.replay.session_tape import tape_store_of
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.session import Session, SymbolGap
 from flowtape.stream.trades import Trades
 from tests.stream.tapes import make_columns
 
@@ -82,8 +83,8 @@ def run_until(
 
 
 def recorded_ids(folder: Path) -> list[int]:
-    (symbol,) = folder.glob("venue=*/market=*/symbol=*")
-    tape = TapeStore(folder).open(symbol)
+    store = tape_store_of(Session.open(folder))
+    tape = store.open(store.only())
     return [int(i) for i in tape.full_trades(0, len(tape)).agg_id]
 
 
@@ -105,7 +106,7 @@ def test_record_keeps_every_id_through_faults(tmp_path: Path, faults: list[objec
     assert len(ids) > 900
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert f"{len(ids):,} trades, 0 gaps" in done.stdout
-    assert json.loads((folder / "recording.json").read_text())["gaps"] == []
+    assert Session.open(folder).gaps() == ()
     replayed = subprocess.run(
         [
             sys.executable, "-m", "flowtape.cli.main", "replay", str(folder), "--speed", "max",
@@ -147,8 +148,11 @@ def test_what_no_one_has_is_a_recorded_gap_and_what_waits_for_it_is_kept(tmp_pat
     assert ids[-1] > lost.to_id + 100
     assert ids == [i for i in range(FIRST_ID, ids[-1] + 1) if not lost.from_id <= i <= lost.to_id]
     assert f"{len(ids):,} trades, 1 gap; replay it with" in done.stdout
-    summary = json.loads((folder / "recording.json").read_text())
-    assert summary["gaps"] == [[lost.from_id, lost.to_id]]
+    assert Session.open(folder).gaps() == (SymbolGap("BTCUSDT", lost.from_id, lost.to_id),)
+    verified = json.loads(flowtape("verify", folder, "--json").stdout)
+    gap = {"symbol": "BTCUSDT", "from_id": lost.from_id, "to_id": lost.to_id}
+    assert verified["gaps"] == [gap]
+    assert verified["difference"] is None
 
 
 def flowtape(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -161,9 +165,13 @@ def flowtape(*words: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_recording_is_left_alone_while_it_runs_and_closed_when_it_was_killed(
-    tmp_path: Path,
-) -> None:
+def test_a_recording_is_replayed_while_it_runs_and_after_it_was_killed(tmp_path: Path) -> None:
+    def replayed(folder: Path) -> int:
+        played = flowtape("replay", folder, "--speed", "max", "--no-dashboard", "--json")
+        assert played.returncode == 0, played.stderr
+        assert "has not ended" in played.stderr
+        return int(json.loads(played.stdout)["trade_count"])
+
     with venue(speed=1.0) as server:
         process = subprocess.Popen(
             command(server, "record", "BTCUSDT", "--out", tmp_path),
@@ -176,35 +184,42 @@ def test_a_recording_is_left_alone_while_it_runs_and_closed_when_it_was_killed(
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=1)
             (folder,) = tmp_path.iterdir()
-            for words in (("replay", folder), ("doctor", folder, "--repair")):
-                refused = flowtape(*words)
-                assert refused.returncode == 2
-                assert "is still being recorded; wait until that is done" in refused.stderr
+            so_far = replayed(folder)
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
-    told = flowtape("doctor", folder)
-    assert told.returncode == 2
-    assert "is a recording that is not closed" in told.stderr
-    played = flowtape("replay", folder, "--speed", "max", "--no-dashboard", "--json")
-    assert played.returncode == 0, played.stderr
-    assert "was not closed: " in played.stderr
+    assert 0 < so_far <= replayed(folder)
     ids = recorded_ids(folder)
-    assert json.loads(played.stdout)["trade_count"] == len(ids) > 100
+    assert replayed(folder) == len(ids) > 100
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert flowtape("doctor", folder).returncode == 0
+    verified = flowtape("verify", folder)
+    assert verified.returncode == 0
+    assert "as far as it was kept" in verified.stdout
 
 
-def test_live_with_a_strategy_ends_with_a_digest() -> None:
+def test_live_with_a_strategy_is_a_session_that_verifies_and_runs_again(tmp_path: Path) -> None:
     with venue(speed=1.0) as server:
         words = command(
-            server, "live", "BTCUSDT", "--no-dashboard",
+            server, "live", "BTCUSDT", "--no-dashboard", "--home", tmp_path,
             "--strategy", "tests.stream.strategies:Flipper",
         )  # fmt: skip
         code, out = run_until(words, "following BTCUSDT", 2, signal.SIGINT)
     assert code == 0
     assert re.search(r"^digest [0-9a-f]{64}$", out, re.MULTILINE)
     assert int(out.split(" trades")[0].split()[-1].replace(",", "")) > 200
+    home = ("--home", tmp_path)
+    for depth in ([], ["--deep"]):
+        assert flowtape("verify", "last", *depth, *home).returncode == 0
+    digests = {
+        re.findall("digest ([0-9a-f]{64}): the same", flowtape(*words, *home).stdout)[0]
+        for words in (
+            ("replay", "last", "--no-dashboard", "--speed", "max"),
+            ("replay", "last", "--no-dashboard", "--speed", "50"),
+            ("backtest", "last", "--out", tmp_path / "again"),
+        )
+    }
+    assert digests == set(re.findall("session [0-9A-Z]{26} digest ([0-9a-f]{64})", out))
 
 
 @pytest.mark.parametrize(

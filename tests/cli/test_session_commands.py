@@ -94,10 +94,17 @@ def test_a_session_whose_tape_has_changed_cannot_be_read(keeping: Run, tmp_path:
     [
         (("verify", "01ABC"), "there is no session 01ABC below"),
         (("verify", "last", "--strategy", STRATEGY), "--strategy is for --deep"),
-        (("replay", "BTCUSDT", "--record"), "--record needs --no-dashboard"),
+        (
+            ("replay", "BTCUSDT", "--trade", "--no-dashboard"),
+            "--trade needs the dashboard, where the order ticket is",
+        ),
+        (
+            ("replay", "BTCUSDT", "--resume"),
+            "--resume goes on with one session; see: flowtape sessions",
+        ),
         (
             ("replay", "BTCUSDT", "demo", "--record", "--no-dashboard"),
-            "--record keeps one session: name one tape, or give a --strategy",
+            "--record and --trade are for one session: name one tape, or give a --strategy",
         ),
     ],
 )

@@ -9,10 +9,12 @@ from typing import ClassVar
 
 import pytest
 
-from flowtape.replay import sessions
+from flowtape.replay import sessions, verifying
 from flowtape.replay.demo_tape import DEMO_SYMBOL, demo_store
-from flowtape.replay.sessions import OtherSemanticsError, Range, SessionStore, genesis_of
+from flowtape.replay.session_store import SessionStore
+from flowtape.replay.sessions import Range, genesis_of
 from flowtape.replay.tapes import Tape
+from flowtape.replay.verifying import OtherSemanticsError
 from flowtape.stream.commands import Origin
 from flowtape.stream.config import Decide, EngineConfig
 from flowtape.stream.engine import Engine, StrategyError
@@ -84,7 +86,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 def test_a_session_is_the_same_when_its_commands_are_given_again(kept: Session) -> None:
-    verdict = sessions.verify(kept, open_tape)
+    verdict = verifying.verify(kept, open_tape)
     assert verdict.difference is None
     assert verdict.ended
     assert kept.summary is not None
@@ -98,7 +100,7 @@ def test_a_session_is_the_same_when_its_strategy_decides_again(kept: Session) ->
     commands = kept.commands()
     assert {Origin.PERSON, Origin.STRATEGY} == set(commands["origin"])
     done: list[int] = []
-    verdict = sessions.verify(kept, open_tape, Slow(), done.append)
+    verdict = verifying.verify(kept, open_tape, Slow(), done.append)
     assert verdict.difference is None
     assert verdict.command_count == (commands["origin"] == Origin.STRATEGY).sum()
     assert done[-1] == sum(ref.row_count for ref in kept.genesis.tapes)
@@ -118,7 +120,7 @@ def test_a_session_that_was_left_is_compared_as_far_as_it_goes(tmp_path: Path) -
     session = run(tmp_path, Slow(), person=click, stop_row=80_000)
     assert session.summary is None
     for strategy in (None, Slow()):
-        verdict = sessions.verify(session, open_tape, strategy)
+        verdict = verifying.verify(session, open_tape, strategy)
         if strategy is None:
             assert verdict.difference is None
         assert not verdict.ended
@@ -142,20 +144,20 @@ def test_the_first_command_that_differs_is_named(tmp_path: Path) -> None:
     session = run(tmp_path, Moody())
     Moody.moods[0] = 1
     try:
-        verdict = sessions.verify(session, open_tape, Moody())
+        verdict = verifying.verify(session, open_tape, Moody())
     finally:
         Moody.moods[0] = 0
     assert verdict.difference is not None
     assert "differs: recorded is" in verdict.difference
     assert "now it is buy 123 lots behind input" in verdict.difference
-    assert sessions.verify(session, open_tape).difference is None
+    assert verifying.verify(session, open_tape).difference is None
 
 
 def test_a_command_that_is_missing_is_named(tmp_path: Path) -> None:
     Moody.moods[0] = 1
     session = run(tmp_path, Moody())
     Moody.moods[0] = 0
-    verdict = sessions.verify(session, open_tape, Moody())
+    verdict = verifying.verify(session, open_tape, Moody())
     assert verdict.difference is not None
     assert "recorded is buy 123 lots behind input" in verdict.difference
 
@@ -193,14 +195,14 @@ def test_what_was_changed_afterwards_is_found(kept: Session, tmp_path: Path) -> 
     def richer(made: dict[str, object]) -> None:
         made["genesis"]["config"]["initial_cash"] = "100001"  # type: ignore[index]
 
-    verdict = sessions.verify(rewritten(kept, tmp_path, richer), open_tape)
+    verdict = verifying.verify(rewritten(kept, tmp_path, richer), open_tape)
     assert verdict.difference is not None
     assert verdict.difference.startswith("block 0 (inputs 1 to 65,536) differs in fills")
 
     def seeded(made: dict[str, object]) -> None:
         made["genesis"]["strategy"]["sha256"] = "00" * 32  # type: ignore[index]
 
-    verdict = sessions.verify(rewritten(kept, tmp_path, seeded), open_tape)
+    verdict = verifying.verify(rewritten(kept, tmp_path, seeded), open_tape)
     assert (
         verdict.difference == "block 0 (inputs 1 to 65,536) differs in its link to the block before"
     )
@@ -212,13 +214,13 @@ def test_another_tape_is_refused(kept: Session) -> None:
         return open_tape("demo", from_us, to_us - 60_000_000)
 
     with pytest.raises(SessionError, match="tape demo is not what it was"):
-        sessions.verify(kept, shorter)
+        verifying.verify(kept, shorter)
 
     def gone(*_: object) -> Tape:
         raise InputError("there is no tape demo")
 
     with pytest.raises(SessionError, match="is gone: there is no tape demo"):
-        sessions.verify(kept, gone)
+        verifying.verify(kept, gone)
 
 
 def test_other_semantics_are_refused(kept: Session, tmp_path: Path) -> None:
@@ -226,7 +228,7 @@ def test_other_semantics_are_refused(kept: Session, tmp_path: Path) -> None:
         made["genesis"]["semantics_version"] = 1  # type: ignore[index]
 
     with pytest.raises(OtherSemanticsError, match="made with semantics 1"):
-        sessions.verify(rewritten(kept, tmp_path, older), open_tape)
+        verifying.verify(rewritten(kept, tmp_path, older), open_tape)
 
 
 def test_damaged_journals_are_refused(tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ def test_damaged_journals_are_refused(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
     with pytest.raises(JournalDamagedError):
-        sessions.verify(session, open_tape)
+        verifying.verify(session, open_tape)
 
 
 def test_sessions_are_found_by_id_beginning_folder_and_last(kept: Session, tmp_path: Path) -> None:

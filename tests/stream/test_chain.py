@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowtape.stream.chain import GRID_INPUTS, Chain, InputKind
+from flowtape.stream.chain import GRID_INPUTS, Chain
 from flowtape.stream.commands import CommandKind, DiffersError, Origin
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
+from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.ports import Clock, Funding, Gap, Mark
 from flowtape.stream.records import COMMAND, LINK, Records
 from tests.stream.strategies import Flipper
@@ -31,6 +32,13 @@ class Kept:
     all_commands: list[Records] = field(default_factory=list)
     durable: list[bool] = field(default_factory=list)
     links: list[Records] = field(default_factory=list)
+    all_inputs: list[Inputs] = field(default_factory=list)
+
+    def settled(self, engine: Engine) -> None:
+        pass
+
+    def inputs(self, inputs: Inputs) -> None:
+        self.all_inputs.append(inputs)
 
     def commands(self, commands: Records, *, durable: bool) -> None:
         self.all_commands.append(commands)

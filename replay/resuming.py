@@ -1,0 +1,193 @@
+"""Going on with a session whose process was killed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowtape.replay.session_rows import OpenTape, SessionRows, feed
+from flowtape.replay.verifying import Comparer, check_semantics
+from flowtape.stream.chain import Chain
+from flowtape.stream.checkpoints import Standing, Standings
+from flowtape.stream.commands import DiffersError, Origin
+from flowtape.stream.engine import Engine
+from flowtape.stream.inputs import Inputs
+from flowtape.stream.journal_files import OsFiles
+from flowtape.stream.memory import recall
+from flowtape.stream.records import Records
+from flowtape.stream.session import Session, SessionWriter
+from flowtape.stream.strategy import Strategy
+
+Tick = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A session that goes on.
+
+    Attributes:
+        engine: stands behind the last input that is known to have been applied.
+        writer: keeps what follows.
+        rows: all inputs that are there, for a session over tapes those to come as well.
+        notice: what people should know, empty when all went as it should.
+    """
+
+    engine: Engine
+    writer: SessionWriter
+    rows: SessionRows
+    notice: str
+
+
+class _CatchUp:
+    """A sink that compares with what was recorded, as far as that goes, and keeps what follows."""
+
+    def __init__(
+        self, writer: SessionWriter, links: Records, commands: Records, told_before: int
+    ) -> None:
+        self._writer = writer
+        self._links = links
+        self._commands = commands
+        self._comparer = Comparer(links, commands)
+        self._comparer.command_count = told_before
+        self.caught_up = False
+
+    def inputs(self, inputs: Inputs) -> None:
+        self._writer.inputs(inputs)
+
+    def commands(self, commands: Records, *, durable: bool) -> None:
+        left = len(self._commands) - self._comparer.command_count
+        if self.caught_up or left == 0:
+            closed = int(self._links["input"][-1]) if len(self._links) else 0
+            if int(commands[0]["input"]) <= closed:
+                raise DiffersError(
+                    f"the strategy asks for something more behind input "
+                    f"{int(commands[0]['input']):,}"
+                )
+            self._writer.commands(commands, durable=durable)
+            return
+        self._comparer.commands(commands[:left], durable=durable)
+        if len(commands) > left:
+            raise DiffersError("the strategy asks for more orders at once than it did")
+
+    def link(self, link: Records) -> None:
+        if self._comparer.block_count < len(self._links):
+            self._comparer.link(link)
+        else:
+            self._writer.link(link)
+
+    def settled(self, engine: Standings) -> None:
+        if self.caught_up:
+            self._writer.settled(engine)
+
+
+def resume(
+    session: Session,
+    open_tape: OpenTape,
+    strategy: Strategy | None = None,
+    *,
+    shown: bool = False,
+    tick: Tick | None = None,
+    files: OsFiles | None = None,
+) -> Resumed:
+    """Bring a session back to where it was left, with `strategy` made anew from its genesis.
+
+    What was recorded is applied again. The strategy remembers what it did at the newest checkpoint
+    and decides again from there; should it decide otherwise than is recorded, then what is recorded
+    counts, and `notice` says so.
+
+    Raises InputError when the session has ended, SessionError, JournalError and
+    JournalDamagedError when it cannot be gone on with, OtherSemanticsError when this kernel is
+    another one.
+    """
+    check_semantics(session)
+    writer = SessionWriter.resume(session.folder, files=files)
+    try:
+        return _Resuming(session, writer, open_tape, shown=shown, tick=tick).go(strategy)
+    except BaseException:
+        writer.close()
+        raise
+
+
+class _Resuming:
+    def __init__(
+        self,
+        session: Session,
+        writer: SessionWriter,
+        open_tape: OpenTape,
+        *,
+        shown: bool,
+        tick: Tick | None,
+    ) -> None:
+        self._session, self._writer = session, writer
+        self._shown, self._tick = shown, tick
+        self._rows = SessionRows.of(session, open_tape)
+        self._links, self._commands = session.links(), session.commands()
+        own_count = None if session.genesis.tapes else len(self._rows)
+        self._standing = session.checkpoint(own_count)
+        reached = [0 if own_count is None else own_count]
+        reached += [int(log["input"][-1]) for log in (self._links, self._commands) if len(log)]
+        reached += [self._standing.input] if self._standing else []
+        self._known = max(reached)
+        """The last input that is known to have been there."""
+
+    def go(self, strategy: Strategy | None) -> Resumed:
+        if strategy is None:
+            engine, notice = self._repeat(None, self._known), ""
+        else:
+            try:
+                engine, notice = self._decide_again(strategy), ""
+            except DiffersError as error:
+                engine = self._repeat(strategy, self._known)
+                standing = self._standing
+                if standing is not None and standing.memory is not None:
+                    engine.take_up(standing, recall(standing.memory.encode(), strategy))
+                    since = f"what it knew behind input {standing.input:,}"
+                else:
+                    engine.take_up(engine.standing(), strategy)
+                    since = "nothing of what was before"
+                notice = f"the strategy does not decide as it did: {error}; it goes on with {since}"
+        return Resumed(engine, self._writer, self._rows, notice)
+
+    def _repeat(self, strategy: Strategy | None, last_input: int) -> Engine:
+        """Apply all that is recorded up to an input, the strategy resting."""
+        self._writer.chain = Chain(self._session.genesis.sha256)
+        sink = _CatchUp(self._writer, self._links, self._commands, len(self._commands))
+        engine = self._engine(strategy, sink)
+        engine.rest_strategy()
+        feed(engine, self._rows, self._commands, last_input, self._tick)
+        sink.caught_up = True
+        return engine
+
+    def _decide_again(self, strategy: Strategy) -> Engine:
+        self._writer.chain = Chain(self._session.genesis.sha256)
+        decided = self._commands[self._commands["origin"] == Origin.STRATEGY]
+        asked = self._commands[self._commands["origin"] == Origin.PERSON]
+        standing = self._standing
+        told_before = 0
+        if standing is not None and standing.memory is not None:
+            earlier = self._commands[: standing.command_count]
+            told_before = int(np.count_nonzero(earlier["origin"] == Origin.STRATEGY))
+        sink = _CatchUp(self._writer, self._links, decided, told_before)
+        engine = self._engine(strategy, sink)
+        if standing is not None and standing.memory is not None:
+            engine.rest_strategy()
+            feed(engine, self._rows, earlier, standing.input, self._tick)
+            engine.take_up(standing, _recalled(standing, strategy))
+        feed(engine, self._rows, asked, self._known, self._tick)
+        sink.caught_up = True
+        return engine
+
+    def _engine(self, strategy: Strategy | None, sink: _CatchUp) -> Engine:
+        genesis = self._session.genesis
+        return Engine(
+            genesis.instruments,
+            genesis.config,
+            strategy,
+            shown=self._shown,
+            recorded=(self._writer.chain, sink),
+        )
+
+
+def _recalled(standing: Standing, strategy: Strategy) -> Strategy:
+    assert standing.memory is not None
+    return recall(standing.memory.encode(), strategy)

@@ -1,0 +1,96 @@
+"""What a session was told and asked, ready to be given to an engine again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from flowtape.replay.script import Piece, Script
+from flowtape.replay.tapes import Tape
+from flowtape.replay.together import Tapes
+from flowtape.stream.engine import Engine
+from flowtape.stream.errors import FlowError
+from flowtape.stream.inputs import Inputs
+from flowtape.stream.records import Records
+from flowtape.stream.session import Session, SessionError
+
+PIECE_ROWS = 1 << 17
+
+OpenTape = Callable[[str, int | None, int | None], Tape]
+"""Opens a tape by what a person called it, from a time to before another."""
+
+
+class SessionRows:
+    """A session's inputs in pieces: of its tapes, or its own; the end is not always among them."""
+
+    def __init__(self, segments: Sequence[Piece]) -> None:
+        self._segments = list(segments)
+
+    @classmethod
+    def of(cls, session: Session, open_tape: OpenTape) -> "SessionRows":
+        """Open the inputs of a session.
+
+        Raises SessionError when its tapes are gone or have changed, JournalDamagedError when its
+        own inputs are not what was written.
+        """
+        if session.genesis.tapes:
+            return cls(tapes_of(session, open_tape).segments())
+        return cls([_bare(piece) for piece in session.inputs()])
+
+    def __len__(self) -> int:
+        return sum(map(len, self._segments))
+
+    def segments(self) -> list[Piece]:
+        """Return all of them, in order."""
+        return list(self._segments)
+
+    def pieces(self, start: int, stop: int) -> Iterator[Piece]:
+        """Yield inputs [start, stop), counted from 0, as far as they are there."""
+        base = 0
+        for segment in self._segments:
+            lower, upper = max(start - base, 0), min(stop - base, len(segment))
+            base += len(segment)
+            for at in range(lower, upper, PIECE_ROWS):
+                yield segment.slice(at, min(at + PIECE_ROWS, upper))
+
+
+def tapes_of(session: Session, open_tape: OpenTape) -> Tape | Tapes:
+    """Open the tapes of a session; raises SessionError when they are gone or have changed."""
+    opened = []
+    for ref, place in zip(session.genesis.tapes, session.places, strict=True):
+        try:
+            tape = open_tape(place, ref.from_us, ref.to_us)
+        except FlowError as error:
+            raise SessionError(f"the tape of session {session.id} is gone: {error}") from None
+        if tape.sha256 != ref.sha256:
+            raise SessionError(
+                f"tape {place} is not what it was in session {session.id}: it had "
+                f"{ref.row_count:,} trades in that range, now {len(tape):,} or other ones"
+            )
+        opened.append(tape)
+    return opened[0] if len(opened) == 1 else Tapes(opened)
+
+
+def feed(
+    engine: Engine,
+    rows: SessionRows,
+    commands: Records,
+    last_input: int,
+    tick: Callable[[int], None] | None = None,
+) -> None:
+    """Give an engine what follows its last input, up to another, and commands where they stand.
+
+    `tick` is called with the inputs done.
+    """
+    script = Script(commands)
+    for piece in rows.pieces(engine.input, last_input):
+        script.apply(engine, piece)
+        if tick is not None:
+            tick(engine.input)
+    script.catch_up(engine, engine.input)
+
+
+def _bare(inputs: Inputs) -> Inputs:
+    """Return inputs without the ids, which no engine reads."""
+    none = np.broadcast_to(np.int64(0), len(inputs))
+    return replace(inputs, agg_id=none, first_id=none, last_id=none)

@@ -1,0 +1,176 @@
+"""Whether a session still leads to what it led to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowtape._kernel import SEMANTICS_VERSION
+from flowtape.replay.session_rows import OpenTape, SessionRows, feed
+from flowtape.stream.chain import Chain
+from flowtape.stream.checkpoints import Standings
+from flowtape.stream.commands import CommandKind, DiffersError, Origin
+from flowtape.stream.engine import Engine
+from flowtape.stream.errors import FlowError
+from flowtape.stream.inputs import Inputs
+from flowtape.stream.records import Records
+from flowtape.stream.session import Session, SymbolGap
+from flowtape.stream.strategy import Strategy
+
+
+class OtherSemanticsError(FlowError):
+    """A session was made by a kernel whose equal inputs may give other results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found when a session was run again.
+
+    Attributes:
+        digest: hex of the newest link that was compared.
+        block_count: links compared.
+        input_count: inputs up to the newest of them.
+        command_count: commands given again, or compared.
+        gaps: missing aggregate ids, both inclusive, with the symbol they are of.
+        ended: the session had ended; otherwise it was compared as far as its links reach.
+        difference: the first one, in words; None when there is none.
+    """
+
+    digest: str
+    block_count: int
+    input_count: int
+    command_count: int
+    gaps: tuple[SymbolGap, ...]
+    ended: bool
+    difference: str | None
+
+
+class Comparer:
+    """A sink that compares what a session leads to with what it led to."""
+
+    def __init__(self, links: Records, commands: Records) -> None:
+        self._links = links
+        self._commands = commands
+        self.block_count = self.command_count = 0
+
+    def inputs(self, inputs: Inputs) -> None:
+        """Do nothing: the chain compares inputs."""
+
+    def commands(self, commands: Records, *, durable: bool) -> None:
+        """Raise DiffersError at the first command of the strategy that is another one."""
+        for made in commands:
+            at = self.command_count
+            recorded = self._commands[at] if at < len(self._commands) else None
+            if recorded is None or recorded.tobytes() != made.tobytes():
+                then = "asked for nothing more" if recorded is None else words(recorded)
+                raise DiffersError(
+                    f"the strategy's command {at + 1} differs: recorded is {then}; now it is "
+                    f"{words(made)}"
+                )
+            self.command_count += 1
+
+    def settled(self, engine: Standings) -> None:
+        """Do nothing."""
+
+    def link(self, link: Records) -> None:
+        """Raise DiffersError when a block is another one, and say what of it."""
+        at = self.block_count
+        if at >= len(self._links):
+            raise DiffersError(f"the session had {at} blocks, now it has more")
+        recorded = self._links[at]
+        first = int(self._links[at - 1]["input"]) + 1 if at else 1
+        where = f"block {at} (inputs {first:,} to {int(recorded['input']):,})"
+        if int(recorded["input"]) != int(link[0]["input"]):
+            raise DiffersError(f"{where} ends at another input now: {int(link[0]['input']):,}")
+        for name, said in (
+            ("inputs", "inputs or commands"),
+            ("outputs", "fills, order events or equity"),
+            ("state", "the kernel's state behind it"),
+            ("chain", "its link to the block before"),
+        ):
+            if recorded[name].tobytes() != link[0][name].tobytes():
+                raise DiffersError(f"{where} differs in {said}")
+        self.block_count += 1
+
+
+def verify(
+    session: Session,
+    open_tape: OpenTape,
+    strategy: Strategy | None = None,
+    tick: Callable[[int], None] | None = None,
+) -> Verdict:
+    """Run a session again and compare it, block by block, with what was kept.
+
+    Its commands are given again as they are recorded; with a `strategy` that one decides anew, and
+    only people's commands are given again. `tick` is called with the inputs done.
+
+    Raises SessionError or JournalDamagedError when it cannot be read, OtherSemanticsError when
+    this kernel is another one.
+    """
+    genesis = session.genesis
+    check_semantics(session)
+    links, commands = session.links(), session.commands()
+    rows = SessionRows.of(session, open_tape)
+    ended = session.ended
+    compared = commands[commands["origin"] == Origin.STRATEGY]
+    given = commands if strategy is None else commands[commands["origin"] == Origin.PERSON]
+    comparer = Comparer(links, compared)
+    chain = Chain(genesis.sha256)
+    last_input = int(links["input"][-1]) if len(links) else 0
+    difference = None
+    try:
+        engine = Engine(
+            genesis.instruments, genesis.config, strategy, shown=False, recorded=(chain, comparer)
+        )
+        feed(engine, rows, given, last_input, tick)
+        if engine.input == last_input - 1 == len(rows):
+            engine.end()
+        if engine.input < last_input:
+            raise DiffersError(f"its inputs end at {engine.input:,}, not at {last_input:,}")
+        if not engine.ended:
+            engine.close_full_block()
+        if strategy is not None and comparer.command_count < len(compared):
+            missing = compared[comparer.command_count]
+            if ended or int(missing["input"]) <= last_input:
+                raise DiffersError(
+                    f"the strategy's command {comparer.command_count + 1} is missing: recorded is "
+                    f"{words(missing)}"
+                )
+        if comparer.block_count < len(links):
+            raise DiffersError(f"the session had {len(links)} blocks, now {comparer.block_count}")
+        if session.summary is not None and session.summary.digest != chain.value.hex():
+            raise DiffersError("its summary names another digest than its links")
+    except DiffersError as error:
+        difference = str(error)
+    return Verdict(
+        digest=chain.value.hex(),
+        block_count=comparer.block_count,
+        input_count=int(links["input"][comparer.block_count - 1]) if comparer.block_count else 0,
+        command_count=len(given) if strategy is None else comparer.command_count,
+        gaps=session.gaps(),
+        ended=ended,
+        difference=difference,
+    )
+
+
+def check_semantics(session: Session) -> None:
+    """Raise OtherSemanticsError when another kernel made a session."""
+    made = session.genesis.semantics_version
+    if made != SEMANTICS_VERSION:
+        raise OtherSemanticsError(
+            f"session {session.id} was made with semantics {made}, this flowtape has "
+            f"{SEMANTICS_VERSION}: equal inputs may lead to other results"
+        )
+
+
+def words(command: np.void) -> str:
+    """Return a command, a record of `records.COMMAND`, in words."""
+    request, kind = command["request"], CommandKind(int(command["kind"]))
+    text = kind.name.lower().replace("_", " ")
+    if kind is CommandKind.PLACE:
+        side = "buy" if request["side"] > 0 else "sell"
+        price = f" at {int(request['price_ticks'])} ticks" if request["price_ticks"] else ""
+        text = f"{side} {int(request['qty_lots'])} lots{price}"
+    elif kind in (CommandKind.CANCEL, CommandKind.AMEND):
+        text += f" order {int(command['order_id'])}"
+    return f"{text} behind input {int(command['input']):,}"

@@ -1,0 +1,124 @@
+"""Where a session stood and what its strategy remembered, kept so that it can go on from there.
+
+<input>-<place>.json    a line of JSON and, behind it, the SHA-256 of that line
+
+The kernel's state and the ledger are not in it: they follow from inputs and commands, many millions
+of them in a second. A strategy is slower than that, and this saves running it again.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from flowtape.stream.memory import NotPlainError, remember
+from flowtape.stream.strategy import Strategy
+
+FIRST_S, EVERY_S = 0.1, 1.0
+COST_MAX = 0.02
+"""Share of the time that keeping checkpoints may take."""
+
+KEPT = 3
+
+_NAME = re.compile(r"\d{12}-\d{6}\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A place between two inputs of a session.
+
+    Attributes:
+        input: the last input.
+        place: commands behind it.
+        command_count: commands up to here, orders of one call counted one by one.
+        fills_seen: own fills told to the strategy.
+        bubbles_told: bubbles of each instrument told to it.
+        memory: what the strategy remembers; None when it is not plain, or there is none.
+    """
+
+    input: int
+    place: int
+    command_count: int
+    fills_seen: int
+    bubbles_told: tuple[int, ...]
+    memory: str | None = None
+
+
+class Standings(Protocol):
+    """An engine, as far as checkpoints need it."""
+
+    @property
+    def strategy(self) -> Strategy | None:
+        """Its strategy."""
+        ...
+
+    def standing(self) -> Standing:
+        """Return where it stands, without the strategy's memory."""
+        ...
+
+
+class CheckpointKeeper:
+    """Keeps the newest checkpoints of a session in a folder, about one a second."""
+
+    def __init__(self, folder: Path, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._now_s = now_s
+        self._next_s = now_s() + FIRST_S
+        self._not_plain = False
+
+    def offer(self, engine: Standings) -> None:
+        """Keep where an engine stands between two inputs, if it is time to."""
+        began_s = self._now_s()
+        if began_s < self._next_s:
+            return
+        self.keep(engine)
+        cost_s = self._now_s() - began_s
+        self._next_s = began_s + max(EVERY_S, cost_s / COST_MAX)
+
+    def keep(self, engine: Standings) -> None:
+        """Keep where an engine stands now."""
+        plain = asdict(engine.standing())
+        if engine.strategy is not None and not self._not_plain:
+            try:
+                plain["memory"] = remember(engine.strategy).decode()
+            except NotPlainError:
+                # Such a strategy is run again from its start.
+                self._not_plain = True
+        line = json.dumps(plain)
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{plain['input']:012d}-{plain['place']:06d}.json"
+        staging = path.with_suffix(".tmp")
+        staging.write_text(f"{line}\n{hashlib.sha256(line.encode()).hexdigest()}\n")
+        staging.replace(path)
+        for old in _paths(self._folder)[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+
+def newest_checkpoint(folder: Path, input_count: int | None, command_count: int) -> Standing | None:
+    """Return the newest checkpoint of a session that has so many inputs and commands.
+
+    One that was torn, or that a loss of power left ahead of the journals, is passed over. Without
+    `input_count` any input will do.
+    """
+    for path in reversed(_paths(folder)):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            line, digest = path.read_text(encoding="utf-8").splitlines()
+            if hashlib.sha256(line.encode()).hexdigest() != digest:
+                continue
+            plain = json.loads(line)
+            standing = Standing(**{**plain, "bubbles_told": tuple(plain["bubbles_told"])})
+            ahead = input_count is not None and standing.input > input_count
+            if not ahead and standing.command_count <= command_count:
+                return standing
+    return None
+
+
+def _paths(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))

@@ -1,0 +1,238 @@
+"""The inputs of a session on the disk: journals while they are written, Parquet behind them.
+
+<first input>.journal/     a journal of inputs, the newest of which is being written
+<first input>.parquet      what such a journal held, once it was full
+
+Names are the numbers of the first inputs. A journal takes `PART_INPUTS` of them, more when one
+event holds more; then it is closed, the next is begun, and a thread puts its Parquet file in its
+place. A killed process leaves at worst both: the file counts, for it is whole when it appears.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flowtape.stream.inputs import INPUT_SCHEMA, Inputs
+from flowtape.stream.journal import (
+    JournalDamagedError,
+    JournalError,
+    JournalReader,
+    JournalWriter,
+    SyncPolicy,
+    recover,
+)
+from flowtape.stream.journal_files import OsFiles, explain
+
+PART_INPUTS = 1 << 16
+
+_PART = re.compile(r"(\d{12})\.(journal|parquet)")
+
+
+class InputLog:
+    """Appends inputs; there is one writer of a folder at a time.
+
+    Raises JournalError, as `JournalWriter` does, when the disk fails; the log is dead then.
+    """
+
+    def __init__(
+        self, folder: Path, *, sync: SyncPolicy = "none", files: OsFiles | None = None
+    ) -> None:
+        self.folder = folder
+        self._sync = sync
+        self._files = files or OsFiles()
+        self._sealer = ThreadPoolExecutor(1, "input-log-sealer")
+        self._sealing: Future[None] | None = None
+        starts = sorted(_parts(folder)) if folder.is_dir() else []
+        for first in starts[:-1]:
+            _seal(folder, first, self._files)
+        self._first = starts[-1] if starts else 1
+        if starts and (folder / _name(self._first, "parquet")).exists():
+            _seal(folder, self._first, self._files)
+            self._first += _row_count(folder, self._first)
+        self._journal = self._open()
+
+    @property
+    def input_count(self) -> int:
+        """Inputs in the log."""
+        return self._first - 1 + self._journal.row_count
+
+    def append(self, inputs: Inputs) -> None:
+        """Write inputs behind those before; the operating system has them on return."""
+        if not len(inputs):
+            return
+        if self._journal.row_count >= PART_INPUTS:
+            self._roll()
+        self._journal.append(inputs.to_batch())
+
+    def sync(self) -> None:
+        """Return when everything appended survives a loss of power."""
+        self._journal.sync()
+
+    def close(self) -> None:
+        """Close the newest journal and put Parquet in its place; the second time does nothing."""
+        self._sealer.shutdown()
+        self._take_failure()
+        self._journal.close()
+        if self._journal.row_count:
+            _seal(self.folder, self._first, self._files)
+
+    def abandon(self) -> None:
+        """Let go of a log that failed; what it holds is for `recover_inputs`."""
+        self._sealer.shutdown()
+        with suppress(JournalError):
+            self._journal.close()
+
+    def _open(self) -> JournalWriter:
+        folder = self.folder / _name(self._first, "journal")
+        return JournalWriter(folder, INPUT_SCHEMA, sync=self._sync, files=self._files)
+
+    def _roll(self) -> None:
+        self._take_failure()
+        self._journal.close()
+        full, self._first = self._first, self._first + self._journal.row_count
+        self._journal = self._open()
+        self._sealing = self._sealer.submit(_seal, self.folder, full, self._files)
+
+    def _take_failure(self) -> None:
+        """Raise what went wrong on the thread: a full disk must not go unnoticed."""
+        if self._sealing is not None:
+            self._sealing.result()
+
+
+def recover_inputs(folder: Path, files: OsFiles | None = None) -> int:
+    """Make a log fit to be gone on with, whatever moment its writer ended at; return its inputs.
+
+    Raises JournalDamagedError and JournalError as `journal.recover` does.
+    """
+    parts = _parts(folder)
+    expected = 1
+    for first in sorted(parts):
+        if first != expected:
+            raise _hole(folder, expected)
+        if "parquet" not in parts[first]:
+            rows = recover(folder / _name(first, "journal"), INPUT_SCHEMA, files=files).row_count
+        else:
+            rows = _row_count(folder, first)
+        expected += rows
+    return expected - 1
+
+
+def read_inputs(folder: Path, first_input: int = 1) -> Iterator[Inputs]:
+    """Yield the inputs from `first_input` on, also while they are being written.
+
+    Raises JournalDamagedError where something is not as it was written.
+    """
+    expected = max((n for n in _parts(folder) if n <= first_input), default=1)
+    while expected in (parts := _parts(folder)):
+        kinds = parts[expected]
+        try:
+            before = expected
+            for piece in _read_part(folder, before, "parquet" not in kinds):
+                start = max(first_input - expected, 0)
+                expected += len(piece)
+                if start < len(piece):
+                    yield piece.slice(start, len(piece))
+            if expected == before:
+                break
+        except FileNotFoundError:
+            # It was sealed this moment; go on with its other form.
+            first_input = max(first_input, expected)
+            expected = before
+    if any(first > expected for first in _parts(folder)):
+        raise _hole(folder, expected)
+
+
+def _read_part(folder: Path, first: int, is_journal: bool) -> Iterator[Inputs]:
+    if is_journal:
+        path = folder / _name(first, "journal")
+        yield from map(Inputs.from_batch, _batches(path))
+        if not path.is_dir():
+            raise FileNotFoundError(path)
+        return
+    path = folder / _name(first, "parquet")
+    try:
+        table = pq.read_table(path, schema=INPUT_SCHEMA, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        said = str(error).partition("\n")[0]
+        raise JournalDamagedError(path, 0, f"it cannot be read ({said})", 0) from None
+    for batch in table.combine_chunks().to_batches():
+        yield Inputs.from_batch(batch)
+
+
+def _seal(folder: Path, first: int, files: OsFiles) -> None:
+    """Put the Parquet file of a closed journal in its place; do nothing when that was done."""
+    journal, path = folder / _name(first, "journal"), folder / _name(first, "parquet")
+    if not journal.is_dir():
+        return
+    try:
+        batches = [] if path.exists() else _batches(journal)
+        if batches:
+            staging = path.with_name(f".{path.name}")
+            table = pa.Table.from_batches(batches, INPUT_SCHEMA)
+            pq.write_table(table, staging, row_group_size=len(table), **_write_options())
+            descriptor = files.append(staging)
+            try:
+                files.sync(descriptor)
+            finally:
+                files.close(descriptor)
+            files.rename(staging, path)
+            files.sync_folder(folder)
+        # Under another name first, so that no one reads a part of it.
+        gone = journal.with_name(f".{journal.name}")
+        shutil.rmtree(gone, ignore_errors=True)
+        files.rename(journal, gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise explain(path, error) from error
+
+
+def _batches(journal: Path) -> list[pa.RecordBatch]:
+    return [batch for _, batch in JournalReader(journal, INPUT_SCHEMA).batches()]
+
+
+def _write_options() -> dict[str, Any]:
+    packed = ("ts_us", "price_ticks", "agg_id", "first_id", "last_id")
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": ["kind", "market", "side", "qty_lots"],
+        "column_encoding": dict.fromkeys(packed, "DELTA_BINARY_PACKED"),
+        "write_page_checksum": True,
+    }
+
+
+def _name(first: int, kind: str) -> str:
+    return f"{first:012d}.{kind}"
+
+
+def _parts(folder: Path) -> dict[int, set[str]]:
+    """The forms that each part has, by its first input."""
+    found: dict[int, set[str]] = {}
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if (match := _PART.fullmatch(path.name)) is not None:
+                found.setdefault(int(match[1]), set()).add(match[2])
+    return found
+
+
+def _row_count(folder: Path, first: int) -> int:
+    path = folder / _name(first, "parquet")
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        said = str(error).partition("\n")[0]
+        raise JournalDamagedError(path, 0, f"it cannot be read ({said})", 0) from None
+
+
+def _hole(folder: Path, expected: int) -> JournalDamagedError:
+    what = f"the part that begins with input {expected} is missing"
+    return JournalDamagedError(folder, 0, what, 0)
