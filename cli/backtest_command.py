@@ -145,6 +145,7 @@ def _write(folder: Path, engine: "Engine") -> str:
     """Write the files of a run that has ended; returns its metrics as JSON."""
     from flowtape.dashboards.tearsheet import tearsheet
     from flowtape.replay import backtest as batch
+    from flowtape.replay.result_tables import equity_table, fills_table
 
     result = batch.result_of(engine)
     metrics = batch.metrics_json(result)
@@ -154,8 +155,8 @@ def _write(folder: Path, engine: "Engine") -> str:
         {
             "report.html": report,
             "metrics.json": metrics + "\n",
-            "equity.csv": batch.equity_csv(result),
-            "fills.csv": batch.fills_csv(result),
+            "equity.csv": equity_table(result).csv(),
+            "fills.csv": fills_table(result).csv(),
         },
     )
     return metrics

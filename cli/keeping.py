@@ -111,6 +111,10 @@ def strategy_of(session: "Session", name: str | None) -> "Strategy | None":
             raise InputError(f"session {session.id} ran no strategy; leave --strategy out")
         return None
     settings = [f"{key}={value}" for key, value in identity.parameters.items()]
+    bundled = sorted((session.folder / "strategy").glob("*.py"))
+    if name is None and bundled:
+        name = f"{bundled[0]}:{identity.name.rpartition(':')[2]}"
+        typer.echo(f"running the strategy that came with the session: {bundled[0].name}", err=True)
     chosen = common.strategy_named(name or identity.name, settings)
     assert chosen is not None
     if StrategyIdentity.of(chosen).sha256 != identity.sha256:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowtape.cli import common
+from flowtape.cli.export_commands import SessionRef, found
 from flowtape.cli.keeping import opener, strategy_of
 from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
+    from flowtape.replay.verifying import Verdict
     from flowtape.stream.session import Session
 
 DIFFERS, OTHER_SEMANTICS = 1, 3
@@ -46,9 +48,7 @@ def sessions(home: common.Home = None, as_json: common.Json = False) -> None:
 
 
 def verify(
-    session: Annotated[
-        str, typer.Argument(metavar="SESSION", help="An id, how it begins, a folder, or `last`.")
-    ],
+    session: SessionRef,
     deep: Annotated[
         bool, typer.Option("--deep", help="Run the strategy again and compare its commands.")
     ] = False,
@@ -71,37 +71,44 @@ def verify(
 
     Example: flowtape verify last --deep
     """
-    from flowtape.replay.session_store import SessionStore
     from flowtape.replay.verifying import OtherSemanticsError
     from flowtape.replay.verifying import verify as run_again
 
     if strategy is not None and not deep:
         raise InputError("--strategy is for --deep")
-    opened = SessionStore(common.sessions_dir(home)).open(session)
-    chosen = strategy_of(opened, strategy) if deep else None
-    if deep and chosen is None:
-        raise InputError(f"session {opened.id} ran no strategy; there is nothing to decide again")
-    open_tape = opener(tapes, home)
-    rows = sum(ref.row_count for ref in opened.genesis.tapes)
-    try:
-        with common.progress("verifying", rows, wanted=not as_json) as tick:
-            verdict = run_again(opened, open_tape, chosen, tick)
-    except OtherSemanticsError as error:
-        typer.echo(f"flowtape: {error}", err=True)
-        raise typer.Exit(OTHER_SEMANTICS) from None
-    if as_json:
-        typer.echo(json.dumps(asdict(verdict), indent=2))
-    elif verdict.difference is not None:
-        typer.echo(f"session {opened.id} differs: {verdict.difference}")
-    else:
-        until = "" if verdict.ended else ", as far as it was kept"
-        typer.echo(
-            f"session {opened.id} is the same{until}: {verdict.input_count:,} inputs, "
-            f"{verdict.command_count:,} commands, {verdict.block_count:,} blocks"
-        )
-        typer.echo(f"digest {verdict.digest}")
+    with found(session, home) as opened:
+        chosen = strategy_of(opened, strategy) if deep else None
+        if deep and chosen is None:
+            raise InputError(
+                f"session {opened.id} ran no strategy; there is nothing to decide again"
+            )
+        rows = sum(ref.row_count for ref in opened.genesis.tapes)
+        try:
+            with common.progress("verifying", rows, wanted=not as_json) as tick:
+                verdict = run_again(opened, opener(tapes, home), chosen, tick)
+        except OtherSemanticsError as error:
+            typer.echo(f"flowtape: {error}", err=True)
+            raise typer.Exit(OTHER_SEMANTICS) from None
+        _say(opened, verdict, as_json=as_json)
     if verdict.difference is not None:
         raise typer.Exit(DIFFERS)
+
+
+def _say(session: "Session", verdict: "Verdict", *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(verdict), indent=2))
+        return
+    if verdict.difference is not None:
+        typer.echo(f"session {session.id} differs: {verdict.difference}")
+        return
+    until = "" if verdict.ended else ", as far as it was kept"
+    typer.echo(
+        f"session {session.id} is the same{until}: {verdict.input_count:,} inputs, "
+        f"{verdict.command_count:,} commands, {verdict.block_count:,} blocks"
+    )
+    for gap in verdict.gaps:
+        typer.echo(f"gap: {gap.symbol} {gap.from_id} to {gap.to_id} are missing")
+    typer.echo(f"digest {verdict.digest}")
 
 
 def _described(session: "Session") -> dict[str, object]:

@@ -1,12 +1,10 @@
 """Tapes through a strategy at full speed, and the files that come out of it."""
 
-import csv
-import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,14 +16,12 @@ from flowtape.replay.tapes import Tape
 from flowtape.replay.together import Tapes
 from flowtape.replay.track import fold
 from flowtape.stream.config import EngineConfig, money_decimals
-from flowtape.stream.decimals import format_decimal
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
-from flowtape.stream.execution import AccountKind, Lane, Role
+from flowtape.stream.execution import AccountKind
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
 from flowtape.stream.loading import parameters_of
-from flowtape.stream.records import i128
 from flowtape.stream.strategy import Strategy
 
 EQUITY_GRID_US = 60_000_000
@@ -143,60 +139,6 @@ def _margin_words(result: Result) -> dict[str, str]:
     return {"liquidation_and_funding": "by mark price" if marked else "disabled: no mark price"}
 
 
-def equity_csv(result: Result) -> str:
-    """Return `equity.csv`: the account at each fill and each point of the equity grid."""
-    decimals = result.money_decimals
-    header = ("ts_us", "equity", "position", "mark", "realized_pnl", "fees")
-
-    def row(point: np.void) -> Iterator[object]:
-        one = result.instruments[int(point["market"])]
-        yield int(point["ts_us"])
-        yield _money(i128(point["equity_atoms"]), decimals)
-        yield format_decimal(int(point["position_lots"]), one.qty_decimals)
-        yield format_decimal(int(point["mark_ticks"]), one.price_decimals)
-        yield _money(i128(point["realized_atoms"]), decimals)
-        yield _money(i128(point["fees_atoms"]), decimals)
-        yield from _symbol(result, one)
-
-    return _csv(_with_symbol(result, header), map(row, result.ledger.equity.all()))
-
-
-def fills_csv(result: Result) -> str:
-    """Return `fills.csv`: one line for each fill of each lane, exact decimals."""
-    ledger = result.ledger
-    fills = np.concatenate([ledger.fills.all(), ledger.other_fills.all()])
-    client_ids = {
-        int(c["order_id"]): int(c["request"]["client_id"])
-        for c in ledger.placed()
-        if c["request"]["client_id"]
-    }
-    header = ("order_id", "client_id", "lane", "ts_us", "side", "price", "qty", "role", "fee")
-
-    def row(fill: np.void) -> Iterator[object]:
-        one = result.instruments[int(fill["market"])]
-        yield int(fill["order_id"])
-        yield client_ids.get(int(fill["order_id"]), "")
-        yield Lane(int(fill["lane"])).name.lower()
-        yield int(fill["ts_us"])
-        yield "buy" if fill["side"] > 0 else "sell"
-        yield format_decimal(int(fill["price_ticks"]), one.price_decimals)
-        yield format_decimal(int(fill["qty_lots"]), one.qty_decimals)
-        yield Role(int(fill["role"])).name.lower()
-        yield _money(i128(fill["fee_atoms"]), result.money_decimals)
-        yield from _symbol(result, one)
-
-    in_order = fills[np.argsort(fills["input"], kind="stable")]
-    return _csv(_with_symbol(result, header), map(row, in_order))
-
-
-def _with_symbol(result: Result, header: tuple[str, ...]) -> tuple[str, ...]:
-    return (*header, "symbol") if len(result.instruments) > 1 else header
-
-
-def _symbol(result: Result, instrument: Instrument) -> tuple[str, ...]:
-    return (instrument.symbol,) if len(result.instruments) > 1 else ()
-
-
 def write_files(folder: Path, files: dict[str, str]) -> None:
     """Write files into a folder, all of them or none; files of other names there stay."""
     staging: Path | None = None
@@ -230,11 +172,3 @@ def _unwritable(folder: Path, why: str | None) -> InputError:
 
 def _money(atoms: int, decimals: int) -> str:
     return f"{Decimal(atoms).scaleb(-decimals):f}"
-
-
-def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

@@ -65,10 +65,11 @@ class Player:
         self._speed = check_speed(speed)
         self._start_us = min(track.time_of(0) for track in self._tracks)
         self._end_us = max(track.time_of(track.row_count - 1) for track in self._tracks)
-        self._clock_us = self._start_us
-        self._reached_us = self._start_us
+        self._clock_us = self._reached_us = min(
+            track.time_of(max(track.row - 1, 0)) for track in self._tracks
+        )
         self._anchor_s = 0.0
-        self._anchor_us = self._start_us
+        self._anchor_us = self._clock_us
         self._playing = False
         self._stopping = False
         self._error: BaseException | None = None

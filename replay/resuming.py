@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowtape.replay.session_rows import OpenTape, SessionRows, feed
+from flowtape.replay.session_rows import OpenTape, SessionRows, begin_at_fork, feed
 from flowtape.replay.verifying import Comparer, check_semantics
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standing, Standings
@@ -41,15 +41,16 @@ class Resumed:
 class _CatchUp:
     """A sink that compares with what was recorded, as far as that goes, and keeps what follows."""
 
-    def __init__(
-        self, writer: SessionWriter, links: Records, commands: Records, told_before: int
-    ) -> None:
+    def __init__(self, writer: SessionWriter, links: Records, commands: Records) -> None:
         self._writer = writer
         self._links = links
         self._commands = commands
         self._comparer = Comparer(links, commands)
-        self._comparer.command_count = told_before
         self.caught_up = False
+
+    def pass_over(self, count: int) -> None:
+        """Do without so many commands, which are repeated before the strategy decides."""
+        self._comparer.command_count = count
 
     def inputs(self, inputs: Inputs) -> None:
         self._writer.inputs(inputs)
@@ -86,6 +87,7 @@ def resume(
     strategy: Strategy | None = None,
     *,
     shown: bool = False,
+    until: int | None = None,
     tick: Tick | None = None,
     files: OsFiles | None = None,
 ) -> Resumed:
@@ -93,7 +95,7 @@ def resume(
 
     What was recorded is applied again. The strategy remembers what it did at the newest checkpoint
     and decides again from there; should it decide otherwise than is recorded, then what is recorded
-    counts, and `notice` says so.
+    counts, and `notice` says so. With `until` it goes no further than that input.
 
     Raises InputError when the session has ended, SessionError, JournalError and
     JournalDamagedError when it cannot be gone on with, OtherSemanticsError when this kernel is
@@ -102,7 +104,9 @@ def resume(
     check_semantics(session)
     writer = SessionWriter.resume(session.folder, files=files)
     try:
-        return _Resuming(session, writer, open_tape, shown=shown, tick=tick).go(strategy)
+        return _Resuming(session, writer, open_tape, shown=shown, until=until, tick=tick).go(
+            strategy
+        )
     except BaseException:
         writer.close()
         raise
@@ -116,18 +120,23 @@ class _Resuming:
         open_tape: OpenTape,
         *,
         shown: bool,
+        until: int | None,
         tick: Tick | None,
     ) -> None:
         self._session, self._writer = session, writer
         self._shown, self._tick = shown, tick
         self._rows = SessionRows.of(session, open_tape)
         self._links, self._commands = session.links(), session.commands()
-        own_count = None if session.genesis.tapes else len(self._rows)
+        genesis = session.genesis
+        # A branch has the inputs of its parent from the start, like a tape.
+        grows = not genesis.tapes and genesis.parent is None
+        own_count = len(self._rows) if grows else None
         self._standing = session.checkpoint(own_count)
         reached = [0 if own_count is None else own_count]
         reached += [int(log["input"][-1]) for log in (self._links, self._commands) if len(log)]
         reached += [self._standing.input] if self._standing else []
-        self._known = max(reached)
+        reached += [genesis.parent.input] if genesis.parent else []
+        self._known = max(reached) if until is None else until
         """The last input that is known to have been there."""
 
     def go(self, strategy: Strategy | None) -> Resumed:
@@ -137,13 +146,15 @@ class _Resuming:
             try:
                 engine, notice = self._decide_again(strategy), ""
             except DiffersError as error:
+                # It may have asked for more behind what was recorded before it differed.
+                self._commands = self._session.commands()
                 engine = self._repeat(strategy, self._known)
                 standing = self._standing
                 if standing is not None and standing.memory is not None:
-                    engine.take_up(standing, recall(standing.memory.encode(), strategy))
+                    engine.take_up(standing, _recalled(standing, strategy))
                     since = f"what it knew behind input {standing.input:,}"
                 else:
-                    engine.take_up(engine.standing(), strategy)
+                    engine.begin_strategy(strategy)
                     since = "nothing of what was before"
                 notice = f"the strategy does not decide as it did: {error}; it goes on with {since}"
         return Resumed(engine, self._writer, self._rows, notice)
@@ -151,7 +162,7 @@ class _Resuming:
     def _repeat(self, strategy: Strategy | None, last_input: int) -> Engine:
         """Apply all that is recorded up to an input, the strategy resting."""
         self._writer.chain = Chain(self._session.genesis.sha256)
-        sink = _CatchUp(self._writer, self._links, self._commands, len(self._commands))
+        sink = _CatchUp(self._writer, self._links, self._commands)
         engine = self._engine(strategy, sink)
         engine.rest_strategy()
         feed(engine, self._rows, self._commands, last_input, self._tick)
@@ -162,17 +173,17 @@ class _Resuming:
         self._writer.chain = Chain(self._session.genesis.sha256)
         decided = self._commands[self._commands["origin"] == Origin.STRATEGY]
         asked = self._commands[self._commands["origin"] == Origin.PERSON]
-        standing = self._standing
-        told_before = 0
+        sink = _CatchUp(self._writer, self._links, decided)
+        engine = self._engine(strategy, sink)
+        standing, parent = self._standing, self._session.genesis.parent
         if standing is not None and standing.memory is not None:
             earlier = self._commands[: standing.command_count]
-            told_before = int(np.count_nonzero(earlier["origin"] == Origin.STRATEGY))
-        sink = _CatchUp(self._writer, self._links, decided, told_before)
-        engine = self._engine(strategy, sink)
-        if standing is not None and standing.memory is not None:
+            sink.pass_over(int(np.count_nonzero(earlier["origin"] == Origin.STRATEGY)))
             engine.rest_strategy()
             feed(engine, self._rows, earlier, standing.input, self._tick)
             engine.take_up(standing, _recalled(standing, strategy))
+        elif parent is not None and parent.strategy_begins:
+            sink.pass_over(begin_at_fork(engine, self._rows, self._commands, strategy, parent))
         feed(engine, self._rows, asked, self._known, self._tick)
         sink.caught_up = True
         return engine

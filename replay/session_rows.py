@@ -8,11 +8,14 @@ import numpy as np
 from flowtape.replay.script import Piece, Script
 from flowtape.replay.tapes import Tape
 from flowtape.replay.together import Tapes
+from flowtape.stream.commands import Origin
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import FlowError
+from flowtape.stream.genesis import Parent
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.records import Records
 from flowtape.stream.session import Session, SessionError
+from flowtape.stream.strategy import Strategy
 
 PIECE_ROWS = 1 << 17
 
@@ -34,7 +37,8 @@ class SessionRows:
         own inputs are not what was written.
         """
         if session.genesis.tapes:
-            return cls(tapes_of(session, open_tape).segments())
+            tapes = opened_tapes(session, open_tape)
+            return cls(tapes[0].segments() if len(tapes) == 1 else Tapes(tapes).segments())
         return cls([_bare(piece) for piece in session.inputs()])
 
     def __len__(self) -> int:
@@ -54,7 +58,7 @@ class SessionRows:
                 yield segment.slice(at, min(at + PIECE_ROWS, upper))
 
 
-def tapes_of(session: Session, open_tape: OpenTape) -> Tape | Tapes:
+def opened_tapes(session: Session, open_tape: OpenTape) -> list[Tape]:
     """Open the tapes of a session; raises SessionError when they are gone or have changed."""
     opened = []
     for ref, place in zip(session.genesis.tapes, session.places, strict=True):
@@ -68,7 +72,7 @@ def tapes_of(session: Session, open_tape: OpenTape) -> Tape | Tapes:
                 f"{ref.row_count:,} trades in that range, now {len(tape):,} or other ones"
             )
         opened.append(tape)
-    return opened[0] if len(opened) == 1 else Tapes(opened)
+    return opened
 
 
 def feed(
@@ -88,6 +92,23 @@ def feed(
         if tick is not None:
             tick(engine.input)
     script.catch_up(engine, engine.input)
+
+
+def begin_at_fork(
+    engine: Engine, rows: SessionRows, commands: Records, strategy: Strategy, parent: Parent
+) -> int:
+    """Bring an engine to where its strategy begins, repeating what was common with the parent.
+
+    Returns how many commands of the parent's strategy that were.
+    """
+    common = commands[
+        (commands["input"] < parent.input)
+        | ((commands["input"] == parent.input) & (commands["place"] <= parent.place))
+    ]
+    engine.rest_strategy()
+    feed(engine, rows, common, parent.input)
+    engine.begin_strategy(strategy)
+    return int(np.count_nonzero(common["origin"] == Origin.STRATEGY))
 
 
 def _bare(inputs: Inputs) -> Inputs:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from flowtape.replay.metrics import measure
 from flowtape.replay.script import Script
-from flowtape.replay.session_rows import OpenTape, SessionRows, feed
+from flowtape.replay.session_rows import OpenTape, SessionRows, begin_at_fork, feed
 from flowtape.replay.tapes import Tape
 from flowtape.replay.track import Track
 from flowtape.replay.verifying import check_semantics
@@ -100,6 +100,14 @@ class _Nowhere:
     def settled(self, engine: Standings) -> None: ...
 
 
+def run_as_recorded(session: Session, open_tape: OpenTape) -> Engine:
+    """Repeat a session as far as it was kept and end it; no strategy runs."""
+    check_semantics(session)
+    track, _ = repeated(session, SessionRows.of(session, open_tape))
+    track.advance(track.row_count)
+    return track.engine
+
+
 def run_again(
     session: Session,
     open_tape: OpenTape,
@@ -121,6 +129,8 @@ def run_again(
         genesis.instruments, genesis.config, strategy, shown=False, recorded=(chain, _Nowhere())
     )
     rows = SessionRows.of(session, open_tape)
+    if strategy is not None and genesis.parent is not None and genesis.parent.strategy_begins:
+        begin_at_fork(engine, rows, commands, strategy, genesis.parent)
     feed(engine, rows, given, len(rows), tick)
     if not engine.ended:
         engine.end()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowtape._kernel import SEMANTICS_VERSION
-from flowtape.replay.session_rows import OpenTape, SessionRows, feed
+from flowtape.replay.session_rows import OpenTape, SessionRows, begin_at_fork, feed
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standings
 from flowtape.stream.commands import CommandKind, DiffersError, Origin
@@ -122,6 +122,8 @@ def verify(
         engine = Engine(
             genesis.instruments, genesis.config, strategy, shown=False, recorded=(chain, comparer)
         )
+        if strategy is not None and genesis.parent is not None and genesis.parent.strategy_begins:
+            comparer.command_count = begin_at_fork(engine, rows, commands, strategy, genesis.parent)
         feed(engine, rows, given, last_input, tick)
         if engine.input == last_input - 1 == len(rows):
             engine.end()

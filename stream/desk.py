@@ -17,7 +17,9 @@ def carry_out(engine: Engine, ticket: Ticket, clock_us: int) -> int:
     if engine.ended:
         raise InputError("the session has ended; there is nothing left to trade on")
     orders = engine.orders_of_person(clock_us)
-    order_id = _do(orders, ticket, int(engine.markets[ticket.market].snapshot["position_lots"]))
+    market = engine.markets[ticket.market]
+    market.look_again()
+    order_id = _do(orders, ticket, market.position_lots)
     engine.show()
     return order_id
 

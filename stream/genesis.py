@@ -60,12 +60,19 @@ class StrategyIdentity:
                     f"parameter {key} of {kind.__name__} is {type(value).__name__}; a session "
                     "that is kept needs int, float, str or bool"
                 )
-        try:
-            source = Path(inspect.getfile(kind)).read_bytes()
-        except (OSError, TypeError):
-            source = b""
+        path = cls.source_of(strategy)
+        source = b"" if path is None else path.read_bytes()
         sha256 = hashlib.sha256(source).hexdigest()
         return cls(name or f"{kind.__module__}:{kind.__qualname__}", sha256, parameters)
+
+    @staticmethod
+    def source_of(strategy: Strategy) -> Path | None:
+        """Return the file that a strategy was loaded from; None when there is none."""
+        try:
+            path = Path(inspect.getfile(type(strategy)))
+        except (OSError, TypeError):
+            return None
+        return path if path.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +105,14 @@ class Parent:
         genesis_sha256: hex of its genesis' hash.
         input: the last input they have in common.
         place: the last command behind it that they have in common; 0: none.
+        strategy_begins: the strategy is not the parent's going on, but begins there.
     """
 
     id: str
     genesis_sha256: str
     input: int
     place: int
+    strategy_begins: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,10 @@ class Inputs:
         """Return rows [start, stop) as views of these columns."""
         return type(self)(*(getattr(self, f.name)[start:stop] for f in fields(self)))
 
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """Return some rows, copied into new columns."""
+        return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
+
     @classmethod
     def concat(cls, parts: list[Self]) -> Self:
         """Return the parts one behind the other, copied into new columns; at least one part."""

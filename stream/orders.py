@@ -159,9 +159,12 @@ class Orders:
 
         `GROUP + i` as a parent or sibling names the order of the i-th request before it.
         """
-        now_us = self._now_us()
         each = [request.record() for request in requests]
-        records = each[0] if len(each) == 1 else np.concatenate(each)
+        return self.place_records(each[0] if len(each) == 1 else np.concatenate(each))
+
+    def place_records(self, records: Records) -> list[int]:
+        """Place orders as `place` does, given as records of `records.REQUEST`."""
+        now_us = self._now_us()
         ids = self._kernel.place(now_us, records.view(np.uint8))
         self._keep(CommandKind.PLACE, now_us, ids, records)
         return ids

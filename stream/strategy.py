@@ -89,9 +89,13 @@ class Market:
 
     def refresh(self, new_fills: Records, bubbles_from: int) -> None:
         """Move on to the next decision point; the engine calls this."""
-        self._snapshot = self._numbers = None
+        self.look_again()
         self._bubbles_from = bubbles_from
         self.new_fills = new_fills
+
+    def look_again(self) -> None:
+        """Forget what was read at the last decision point: inputs may have come since."""
+        self._snapshot = self._numbers = None
 
     @property
     def new_bubbles(self) -> NDArray[np.void]:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from flowtape.replay import metrics
-from flowtape.replay.backtest import equity_csv, fills_csv, metrics_json, result_of
+from flowtape.replay.backtest import metrics_json, result_of
+from flowtape.replay.result_tables import equity_table, fills_table
 from flowtape.stream.config import SECOND_US, Decide, EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.execution import Lane
@@ -151,9 +152,9 @@ def test_the_files_hold_all_that_the_metrics_say(seed: int) -> None:
     engine.end()
     result = result_of(engine)
     said = json.loads(metrics_json(result))
-    every = list(csv.DictReader(io.StringIO(fills_csv(result))))
+    every = list(csv.DictReader(io.StringIO(fills_table(result).csv())))
     fills = [fill for fill in every if fill["lane"] == "base"]
-    points = list(csv.DictReader(io.StringIO(equity_csv(result))))
+    points = list(csv.DictReader(io.StringIO(equity_table(result).csv())))
     assert len(fills) == said["fill_count"] > 100
     assert {fill["role"] for fill in fills} == {"maker", "taker"}
 

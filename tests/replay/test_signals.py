@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flowtape.replay.backtest import Result, equity_csv, fills_csv, metrics_json, result_of
+from flowtape.replay.backtest import Result, metrics_json, result_of
+from flowtape.replay.result_tables import equity_table, fills_table
 from flowtape.replay.signals import (
     RefusedOrderError,
     Source,
@@ -89,8 +90,8 @@ def test_targets_give_the_session_of_a_strategy(source: Source) -> None:
         theirs.start_us,
         theirs.end_us,
     )
-    assert fills_csv(ours) == fills_csv(theirs)
-    assert equity_csv(ours) == equity_csv(theirs)
+    assert fills_table(ours) == fills_table(theirs)
+    assert equity_table(ours) == equity_table(theirs)
     assert '"strategy": "targets"' in metrics_json(ours)
     assert len(ours.ledger.bars.all()) == len(theirs.ledger.bars.all()) > 0
 
