@@ -12,6 +12,9 @@ import typer
 from flowtape import __version__
 from flowtape.cli import (
     backtest_command,
+    branch_command,
+    export_commands,
+    housekeeping_commands,
     live_commands,
     play_commands,
     session_commands,
@@ -34,6 +37,10 @@ app.command("doctor")(tape_commands.doctor)
 app.command("tapes")(tape_commands.tapes)
 app.command("sessions")(session_commands.sessions)
 app.command("verify")(session_commands.verify)
+app.command("branch")(branch_command.branch)
+app.command("export")(export_commands.export)
+app.command("unpack")(export_commands.unpack)
+app.command("prune")(housekeeping_commands.prune)
 app.command("live")(live_commands.live)
 app.command("record")(live_commands.record)
 

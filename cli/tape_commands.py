@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from flowtape.cli import common
-from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
     from flowtape.replay.doctor import TapeHealth, TapeSummary
@@ -33,7 +32,11 @@ _STEPS = 1_000
 
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(help="Archive files, CSV or zip, in any order.", metavar="FILE")
+        list[Path],
+        typer.Argument(
+            help="Archive files, CSV, or captures of lines, packed or not, in any order.",
+            metavar="FILE",
+        ),
     ],
     symbol: Annotated[str, typer.Option("--symbol", help="What was traded, such as BTCUSDT.")],
     market: MarketName,
@@ -42,9 +45,11 @@ def import_(
     home: common.Home = None,
     as_json: common.Json = False,
 ) -> None:
-    """Import files from Binance's public archive, or any CSV of trades, into a tape.
+    """Import files from Binance's public archive, any CSV of trades, or captures of its streams.
 
-    All files are imported or none. Importing a file again changes nothing.
+    What a file is, is told by its content. A capture has a message of JSON a line, maybe behind its
+    receive time; of its trades, those of the symbol are taken. All files are imported or none.
+    Importing a file again changes nothing.
 
     Example: flowtape import BTCUSDT-aggTrades-2026-01-01.zip --symbol BTCUSDT --market spot
     """
@@ -86,7 +91,7 @@ def import_(
         verb = "contradicts" if conflict_count == 1 else "contradict"
         typer.echo(f"  {counted(conflict_count, 'row')} {verb} what was there, so left out")
     for path, report in zip(files, result.files, strict=True):
-        _say(str(path), counted(report.row_count, "row"), file_problems(report))
+        _say(str(path), _rows(report), file_problems(report))
 
 
 def doctor(
@@ -110,19 +115,16 @@ def doctor(
 
     Example: flowtape doctor BTCUSDT --repair
     """
-    from flowtape.replay.recorder import JOURNAL_NAME
+    from flowtape.replay.session_tape import tape_store_of
     from flowtape.replay.tapes import TapeStore
+    from flowtape.stream.session import Session
 
     path = Path(target)
+    if (path / "genesis.json").is_file():
+        path = tape_store_of(Session.open(path)).root
     if path.is_file() and path.suffix != ".parquet":
         code = _examine_file(path, columns, as_json=as_json)
     else:
-        if repair:
-            common.close_recording(path)
-        elif (path / JOURNAL_NAME).exists():
-            raise InputError(
-                f"{path} is a recording that is not closed; close it with --repair or by replaying"
-            )
         # The folder of a recording is a store of its own.
         own_store = path.is_dir() and any(path.glob("venue=*"))
         store = TapeStore(path if own_store else common.tapes_dir(tapes, home))
@@ -192,7 +194,6 @@ def _print_table(rows: list[list[str]], right: set[int]) -> None:
 def _examine_file(path: Path, columns: str | None, *, as_json: bool) -> int:
     from flowtape.replay.archive_csv import parse_columns
     from flowtape.replay.doctor import examine_file, file_problems
-    from flowtape.replay.words import counted
 
     with _bar("examining", wanted=not as_json) as progress:
         report = examine_file(
@@ -205,9 +206,25 @@ def _examine_file(path: Path, columns: str | None, *, as_json: bool) -> int:
         _print_json(report, problems)
     else:
         units = {"ms": "times in ms", "us": "times in us", "mixed": "times in ms and us"}
-        what = f"{counted(report.row_count, 'row')}, {units[report.time_unit]}"
+        what = f"{_rows(report)}, {units[report.time_unit]}"
         _say(str(path), what, problems)
     return 1 if problems else 0
+
+
+def _rows(report: "FileHealth") -> str:
+    from flowtape.replay.words import counted
+
+    capture = report.capture
+    if capture is None:
+        return counted(report.row_count, "row")
+    passed = (
+        (capture.other_symbol_count, "trade", "of other symbols"),
+        (capture.other_market_count, "trade", "on another market"),
+        (capture.other_message_count, "other message", ""),
+    )
+    said = [f"{counted(n, thing)} {which}".rstrip() for n, thing, which in passed if n]
+    inside = f"{counted(report.row_count, 'trade')} in {counted(capture.line_count, 'line')}"
+    return inside + (f" (passed over: {', '.join(said)})" if said else "")
 
 
 def _examine_tape(store: "TapeStore", ref: str, *, repair: bool, as_json: bool) -> int:

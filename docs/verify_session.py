@@ -1,9 +1,10 @@
 """Check the inputs and the chain of a flowtape session with nothing of flowtape.
 
-    python verify_session.py SESSION_FOLDER PARQUET...        (pip install pyarrow)
+    python verify_session.py SESSION_FOLDER [PARQUET...]      (pip install pyarrow)
 
 PARQUET are the files of the session's tapes, in order of time; of several tapes name the files of
-the first, then `--`, then those of the second, and so on. What this proves: the session was made
+the first, then `--`, then those of the second, and so on. A live session has its inputs in its own
+folder. What this proves: the session was made
 of exactly these trades and commands, under exactly this genesis, and its links form one chain. What
 it does not: that the outputs and states, whose hashes the links hold, follow from them. That needs
 the engine: `flowtape verify SESSION`.
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 GRID = 65_536
 TRADE, END = 1, 6
+COLUMNS = ["kind", "number", "side", "ts", "a", "b"]
 REQUEST = (
     *("client_id", "parent_id", "sibling_id", "qty_lots", "price_ticks", "trigger_ticks", "trail"),
     *("display_lots", "expire_us", "market", "side", "kind", "time_in_force", "flags"),
@@ -28,31 +30,34 @@ REQUEST = (
 COMMAND = struct.Struct("<QqQ" + "QQQqqqqqqIbBBB" + "IBB2x")
 
 
-def journal(folder: Path) -> list[dict]:
-    """Rows of all Arrow segments of a folder; an unfinished one is read as far as it goes."""
-    rows: list[dict] = []
+def journal(folder: Path) -> list[pa.RecordBatch]:
+    """All Arrow batches of a folder; an unfinished segment is read as far as it goes."""
+    batches: list[pa.RecordBatch] = []
     for path in sorted([*folder.glob("*.arrows"), *folder.glob("*.arrows.open")]):
         with pa.ipc.open_stream(path) as stream:
             try:
-                for batch in stream:
-                    rows += batch.to_pylist()
+                batches.extend(stream)
             except (pa.ArrowInvalid, OSError):
                 break
-    return rows
+    return batches
+
+
+def rows(folder: Path) -> list[dict]:
+    return [row for batch in journal(folder) for row in batch.to_pylist()]
 
 
 def sized(data: bytes) -> bytes:
     return len(data).to_bytes(8, "little") + data
 
 
-def command_bytes(rows: list[dict]) -> bytes:
+def command_bytes(commands: list[dict]) -> bytes:
     return b"".join(
         COMMAND.pack(
             *(row["input"], row["ts_us"], row["order_id"]),
             *(row[f"request_{name}"] for name in REQUEST),
             *(row["place"], row["kind"], row["origin"]),
         )
-        for row in rows
+        for row in commands
     )
 
 
@@ -75,8 +80,36 @@ def trades_of(files: list[str], ref: dict, number: int) -> pa.Table:
     return pa.table(columns)
 
 
+def of_tapes(genesis: dict, tapes: list[list[str]]) -> pa.Table:
+    """The inputs of a session over tapes, and the end behind them."""
+    named = zip(tapes, genesis["tapes"], strict=True)
+    trades = pa.concat_tables([trades_of(*pair, i) for i, pair in enumerate(named)])
+    if len(tapes) > 1:  # rows of one time stay in the order of tapes and of rows
+        order = pa.array(range(len(trades)))
+        keys = [("time", "ascending"), ("row", "ascending")]
+        trades = trades.take(pc.sort_indices(trades.append_column("row", order), sort_keys=keys))
+    kinds = pa.array([TRADE] * len(trades), pa.uint8())
+    trades = trades.append_column("kind", kinds).select(COLUMNS)
+    types = [(name, trades.schema.field(name).type) for name in COLUMNS]
+    end = {name: pa.array([END * (name == "kind")], kind) for name, kind in types}
+    return pa.concat_tables([trades, pa.table(end)])
+
+
+def own(folder: Path) -> pa.Table:
+    """The inputs that a live session kept itself."""
+    pieces = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.suffix == ".parquet":
+            pieces.append(pq.read_table(path))
+        elif path.suffix == ".journal" and not path.with_suffix(".parquet").exists():
+            pieces += [pa.Table.from_batches([batch]) for batch in journal(path)]
+    names = ["kind", "market", "side", "ts_us", "price_ticks", "qty_lots"]
+    tables = [piece.select(names).replace_schema_metadata() for piece in pieces]
+    return pa.concat_tables(tables).rename_columns(COLUMNS)
+
+
 def raw(table: pa.Table, name: str) -> bytes:
-    array = table[name].combine_chunks()
+    array = pa.concat_arrays(table[name].chunks)
     width = array.type.bit_width // 8
     start = array.offset * width
     return array.buffers()[1].to_pybytes()[start : start + len(array) * width]
@@ -86,29 +119,21 @@ def main(folder: Path, tapes: list[list[str]]) -> None:
     genesis = json.loads((folder / "genesis.json").read_text())["genesis"]
     text = json.dumps(genesis, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     chain = hashlib.sha256(b"flowtape genesis 1" + text.encode()).digest()
-    named = zip(tapes, genesis["tapes"], strict=True)
-    trades = pa.concat_tables([trades_of(*pair, i) for i, pair in enumerate(named)])
-    if len(tapes) > 1:  # rows of one time stay in the order of tapes and of rows
-        rows = pa.array(range(len(trades)))
-        keys = [("time", "ascending"), ("row", "ascending")]
-        trades = trades.take(pc.sort_indices(trades.append_column("row", rows), sort_keys=keys))
-    commands, start = journal(folder / "commands"), 0
-    for block, link in enumerate(journal(folder / "links")):
+    inputs = of_tapes(genesis, tapes) if genesis["tapes"] else own(folder / "inputs")
+    commands, start = rows(folder / "commands"), 0
+    for block, link in enumerate(rows(folder / "links")):
         stop, number = link["input"], block.to_bytes(8, "little")
-        part, ends = trades.slice(start, stop - start), max(stop - len(trades), 0)
+        part = inputs.slice(start, stop - start)
         first = start + 1 if start else 0
-        own = [row for row in commands if first <= row["input"] <= stop]
-        wide = bytes(8 * ends)
-        inputs = hashlib.sha256(b"flowtape inputs 1" + number)
-        inputs.update(sized(bytes([TRADE]) * len(part) + bytes([END]) * ends))
-        for name in ("number", "side", "ts", "a", "b"):
-            tail = wide if name in {"ts", "a", "b"} else bytes(ends)
-            inputs.update(sized(raw(part, name) + tail))
-        inputs.update(sized(command_bytes(own)))
+        asked = [row for row in commands if first <= row["input"] <= stop]
+        told = hashlib.sha256(b"flowtape inputs 1" + number)
+        for name in COLUMNS:
+            told.update(sized(raw(part, name)))
+        told.update(sized(command_bytes(asked)))
         head = struct.pack("<QQIq", block, stop, link["place"], link["stream_us"])
         body = link["inputs"] + link["outputs"] + link["state"]
         chain = hashlib.sha256(b"flowtape chain 1" + chain + head + body).digest()
-        if link["block"] != block or inputs.digest() != link["inputs"] or chain != link["chain"]:
+        if link["block"] != block or told.digest() != link["inputs"] or chain != link["chain"]:
             sys.exit(f"block {block} (inputs {start + 1:,} to {stop:,}) differs")
         start = stop
     print(f"{start:,} inputs and {len(commands):,} commands are those of the chain")
@@ -124,6 +149,6 @@ def groups(words: list[str]) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
     main(Path(sys.argv[1]), groups(sys.argv[2:]))

@@ -5,20 +5,15 @@ times in milliseconds or, on spot since 2025, in microseconds, and numbers with 
 without. Nothing is taken for granted but the first line; the rest is checked row by row.
 """
 
-import hashlib
-import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowtape._kernel import parse_archive_text
+from flowtape.replay.packed_files import ByteCount, hash_file, open_text
 from flowtape.replay.words import counted
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.errors import InputError
@@ -27,14 +22,10 @@ from flowtape.stream.trades import Trades
 
 MICROSECONDS_FROM = 10**15
 
-ByteCount = Callable[[int], None]
-"""Told how many more bytes were read, for a progress bar."""
-
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLOCK_BYTES = 1 << 20
 _LINE_BYTES_MAX = 1 << 12
 _SHOWN_CHARS = 80
-_ENCRYPTED = 1  # bit of a zip member's flags
 _MILLISECONDS_MIN = 10**11  # a smaller number would lie before 1973: it counts seconds
 _ARCHIVE_HEADER = (
     *("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id"),
@@ -52,7 +43,6 @@ _LETTERS = {
     "side": "s",
 }
 _COLUMNS_NEEDED = ("ts", "price", "qty", "id")
-_CHECKSUM = re.compile(r"([0-9a-fA-F]{64})(?:\s.*)?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,7 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 class ArchiveFile:
-    """One file of trades, zipped or not.
+    """One file of trades, packed or not.
 
     Opening looks at the first line only. Every method raises InputError, naming file, row and
     value, for a file that cannot be used.
@@ -107,8 +97,8 @@ class ArchiveFile:
 
     def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
         self.path = path
-        with self._open() as (file, size):
-            self.text_bytes = size
+        with open_text(path) as file:
+            self.text_bytes = file.size_bytes
             first = file.readline(_LINE_BYTES_MAX + 1).removeprefix(_BYTE_ORDER_MARK)
             self._skipped_rows = 0
             while first in (b"\n", b"\r\n"):
@@ -130,23 +120,7 @@ class ArchiveFile:
 
     def sha256(self, count: ByteCount) -> str:
         """Return the hash of the file's bytes, checked against a CHECKSUM file beside it."""
-        digest = hashlib.sha256()
-        with _named(self.path), self.path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-                count(len(block))
-        found = digest.hexdigest()
-        beside = self.path.with_name(self.path.name + ".CHECKSUM")
-        if beside.is_file():
-            match = _CHECKSUM.fullmatch(beside.read_bytes()[:_LINE_BYTES_MAX].decode("latin-1"))
-            if match is None:
-                raise InputError(f"{beside} holds no SHA-256; download it again")
-            if match.group(1).lower() != found:
-                raise InputError(
-                    f"{self.path} does not match {beside.name}: it hashes to {found}, not "
-                    f"{match.group(1).lower()}; download both again"
-                )
-        return found
+        return hash_file(self.path, count)
 
     def blocks(self, count: ByteCount, *, mixed_units: bool = False) -> Iterator[Block]:
         """Yield the rows of the file; memory is bounded whatever its size.
@@ -224,13 +198,13 @@ class ArchiveFile:
         return "".join(letters)
 
     def _texts(self, count: ByteCount) -> Iterator[bytes]:
-        with self._open() as (file, _):
+        with open_text(self.path) as file:
             for _ in range(self._skipped_rows):
-                count(len(file.readline()))
+                file.readline(_LINE_BYTES_MAX + 1)
             rest = b"\n" * self._skipped_rows
             first = not self._skipped_rows
             while block := file.read(_BLOCK_BYTES):
-                count(len(block))
+                count(file.passed())
                 if first:
                     block, first = block.removeprefix(_BYTE_ORDER_MARK), False
                 cut = block.rfind(b"\n") + 1
@@ -282,25 +256,6 @@ class ArchiveFile:
             ts_us[no_time] = ts_us[~no_time][0] if not no_time.all() else 0
         return replace(block, trades=replace(trades, ts_us=ts_us))
 
-    @contextmanager
-    def _open(self) -> Iterator[tuple[IO[bytes], int]]:
-        with _named(self.path):
-            if not zipfile.is_zipfile(self.path):
-                with self.path.open("rb") as file:
-                    if file.read(4) == b"PK\x03\x04":
-                        raise InputError(f"{self.path} is a zip file cut short; download it again")
-                    file.seek(0)
-                    yield file, self.path.stat().st_size
-                return
-            with zipfile.ZipFile(self.path) as archive:
-                members = [info for info in archive.infolist() if not info.is_dir()]
-                if len(members) != 1:
-                    raise InputError(f"{self.path} holds {len(members)} files; one CSV is expected")
-                if members[0].flag_bits & _ENCRYPTED:
-                    raise InputError(f"{self.path} is encrypted; unzip it first")
-                with archive.open(members[0]) as file:
-                    yield file, members[0].file_size
-
 
 def _shown(text: str) -> str:
     return repr(text) if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]!r}..."
@@ -309,19 +264,3 @@ def _shown(text: str) -> str:
 def _line_of(text: bytes, row: int) -> int:
     lines = text.split(b"\n")
     return [number for number, line in enumerate(lines) if line.strip(b"\r")][row]
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{path} is a damaged zip file ({error}); download it again") from None
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; name the files in it") from None
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be unzipped: {error}") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from flowtape.replay import layout
-from flowtape.replay.archive_csv import ArchiveFile
 from flowtape.replay.health import (
+    CaptureHealth,
     DayHealth,
     FileHealth,
     IdRange,
@@ -26,7 +26,7 @@ from flowtape.replay.health import (
     scan_part,
     write_day,
 )
-from flowtape.replay.importer import Meter, Progress, read_file
+from flowtape.replay.importer import Meter, Progress, open_file, read_file
 from flowtape.replay.parts import Part
 from flowtape.replay.schema import ColumnsDigest, SourceFile
 from flowtape.replay.sorter import DaySorter
@@ -107,10 +107,11 @@ def examine_file(
 ) -> FileHealth:
     """Read a file of trades to its end and report on it; nothing is kept.
 
-    A mix of time units is reported, not refused. Raises InputError for a file that cannot be read.
+    Of a capture, trades of the first one's symbol are looked at. A mix of time units is reported,
+    not refused. Raises InputError for a file that cannot be read.
     """
     meter = Meter(progress)
-    file = ArchiveFile(path, columns)
+    file = open_file(path, columns)
     meter.expect(file)
     sha256 = file.sha256(meter.count)
     with tempfile.TemporaryDirectory(prefix="flowtape-") as folder:
@@ -216,9 +217,24 @@ def file_problems(file: FileHealth) -> list[str]:
         (file.unit_change_count, "change", "of the unit of time"),
         (file.missing_day_count, "day", "missing"),
     )
+    if file.capture is not None:
+        lines += _capture_problems(file.capture)
     if file.sequence is None:
         return [*lines, "there is no trade in it"]
     return lines + sequence_problems(file.sequence)
+
+
+def _capture_problems(capture: CaptureHealth) -> list[str]:
+    lines = []
+    if capture.broken_count:
+        which = "the first is" if capture.broken_count > 1 else "it is"
+        lines.append(
+            f"{counted(capture.broken_count, 'broken line')}, {which} line "
+            f"{capture.first_broken_line} ({capture.first_broken})"
+        )
+    if capture.cut_short:
+        lines.append("the packed file is cut short; what came before was read")
+    return lines
 
 
 def tape_problems(tape: TapeHealth) -> list[str]:

@@ -44,6 +44,30 @@ class Sequence(msgspec.Struct, frozen=True, kw_only=True):
     backward_count: int
 
 
+class CaptureHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in a capture of lines beside the trades that were asked for.
+
+    Attributes:
+        line_count: lines that are not blank.
+        other_symbol_count: trades of other symbols.
+        other_market_count: trades of the symbol on the other kind of market, spot or futures.
+        other_message_count: whole messages that are no aggregate trade.
+        broken_count: lines that hold no whole message, or a trade with an impossible value.
+        first_broken_line: the first of them, counted from 1; 0 when there is none.
+        first_broken: what it says, or what is wrong with its trade.
+        cut_short: the packed file ends in the middle; what came before was read.
+    """
+
+    line_count: int
+    other_symbol_count: int
+    other_market_count: int
+    other_message_count: int
+    broken_count: int
+    first_broken_line: int
+    first_broken: str
+    cut_short: bool
+
+
 class FileHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The report on one file.
 
@@ -51,9 +75,9 @@ class FileHealth(msgspec.Struct, frozen=True, kw_only=True):
         name: base name of the file.
         sha256: hash of its bytes.
         size_bytes: size of the file.
-        layout: what kind of file it was read as: `spot`, `futures` or `columns`.
+        layout: what kind of file it was read as: `spot`, `futures`, `columns` or `capture`.
         time_unit: `ms`, `us` or `mixed`.
-        row_count: rows in the file, whatever they are.
+        row_count: rows in the file, whatever they are; in a capture the trades asked for.
         unsorted_count: rows whose id is below that of a row before them.
         interleaved_count: rising runs of ids whose range overlaps that of the run before.
         exact_duplicate_count: rows equal to one with the same id.
@@ -65,6 +89,7 @@ class FileHealth(msgspec.Struct, frozen=True, kw_only=True):
         missing_day_count: UTC days without a row between the first and the last day.
         missing_days: the first of them.
         sequence: the rows that are trades, sorted by id; none when there is no trade.
+        capture: what else a capture of lines holds; none for other files.
     """
 
     name: str
@@ -84,6 +109,7 @@ class FileHealth(msgspec.Struct, frozen=True, kw_only=True):
     missing_day_count: int
     missing_days: tuple[date, ...]
     sequence: Sequence | None
+    capture: CaptureHealth | None = None
 
 
 class DayHealth(msgspec.Struct, frozen=True, kw_only=True):

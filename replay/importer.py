@@ -4,13 +4,16 @@ A file is read, looked at, sorted and merged with what the tape holds; nothing b
 before everything is done, and the files themselves are only read.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from flowtape.replay.archive_csv import ArchiveFile
+from flowtape.replay.archive_csv import ArchiveFile, Block
 from flowtape.replay.file_scan import FileScan
 from flowtape.replay.health import FileHealth, join, missing_days
+from flowtape.replay.line_captures import LineCapture, is_capture
+from flowtape.replay.packed_files import ByteCount
 from flowtape.replay.schema import SourceFile
 from flowtape.replay.sorter import DaySorter, SortedDays
 from flowtape.replay.tape_writer import DayChange, TapeWriter, day_of_number
@@ -22,6 +25,20 @@ Progress = Callable[[int, int], None]
 """Told the bytes done and the bytes there are in all."""
 
 _DAYS_SHOWN = 20
+
+
+class TradeFile(Protocol):
+    """A file of trades of some kind, read block by block; see `ArchiveFile`."""
+
+    path: Path
+    kind: str
+    text_bytes: int
+
+    def sha256(self, count: ByteCount) -> str:
+        """Return the hash of the file's bytes."""
+
+    def blocks(self, count: ByteCount, *, mixed_units: bool = ...) -> Iterator[Block]:
+        """Yield the rows of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +63,14 @@ def import_files(
 
     Rows are sorted by id; repeated ids and rows without a trade are dropped and counted. Importing
     a file again changes nothing. `columns` maps fields to columns, as `parse_columns` returns it,
-    for files that are not Binance's own.
+    for tables that are not Binance's own; without it, captures of lines are told by their content.
+    Of those, only the trades of `symbol` are taken, and lines that contradict each other refused.
 
     Raises InputError, naming file, row and value, for a file that cannot be used, and TapeError
     when the tape cannot be written.
     """
     meter = Meter(progress)
-    files = [ArchiveFile(path, columns) for path in paths]
+    files = [open_file(path, columns, symbol, market) for path in paths]
     for file in files:
         _check_market(file, market)
         meter.expect(file)
@@ -61,11 +79,31 @@ def import_files(
         added = []
         for file, sha256 in zip(files, hashes, strict=True):
             sorter = writer.sorter(SourceFile(file.path.name, sha256))
-            added.append(read_file(file, sha256, sorter, writer.instrument, meter))
+            days, report = read_file(file, sha256, sorter, writer.instrument, meter)
+            if isinstance(file, LineCapture):
+                file.refuse_conflicts(report)
+            added.append((days, report))
         if not any(days.parts for days, _ in added):
+            if isinstance(files[0], LineCapture):
+                files[0].refuse_empty()
             raise InputError(f"{paths[0]} holds no trade; nothing was imported")
         changes = writer.commit(added)
         return ImportResult(writer.instrument, tuple(report for _, report in added), tuple(changes))
+
+
+def open_file(
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    symbol: str | None = None,
+    market: Market | None = None,
+) -> TradeFile:
+    """Open a file of trades as what its first lines say it is; raises InputError.
+
+    Symbol and market choose among the trades of a capture; without them the first trade does.
+    """
+    if columns is None and is_capture(path):
+        return LineCapture(path, symbol, market)
+    return ArchiveFile(path, columns)
 
 
 class Meter:
@@ -76,7 +114,7 @@ class Meter:
         self._done = 0
         self._total = 0
 
-    def expect(self, file: ArchiveFile) -> None:
+    def expect(self, file: TradeFile) -> None:
         """Reckon with a file: its bytes are hashed, and its text is read."""
         self._total += file.path.stat().st_size + file.text_bytes
 
@@ -88,7 +126,7 @@ class Meter:
 
 
 def read_file(
-    file: ArchiveFile,
+    file: TradeFile,
     sha256: str,
     sorter: DaySorter,
     instrument: Instrument,
@@ -135,10 +173,11 @@ def read_file(
         missing_day_count=len(missing),
         missing_days=tuple(missing[:_DAYS_SHOWN]),
         sequence=join(days.sequences.values()),
+        capture=file.health() if isinstance(file, LineCapture) else None,
     )
 
 
-def _check_market(file: ArchiveFile, market: Market) -> None:
+def _check_market(file: TradeFile, market: Market) -> None:
     other = {"spot": "futures", "um": "spot", "cm": "spot"}
     if file.kind == other.get(market):
         have = "7 columns, as futures have" if file.kind == "futures" else "8 columns, as spot has"

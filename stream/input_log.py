@@ -158,13 +158,15 @@ def _read_part(folder: Path, first: int, is_journal: bool) -> Iterator[Inputs]:
         return
     path = folder / _name(first, "parquet")
     try:
-        table = pq.read_table(path, schema=INPUT_SCHEMA, page_checksum_verification=True)
+        table = pq.read_table(path, page_checksum_verification=True)
+        if not table.schema.equals(INPUT_SCHEMA):
+            raise OSError("it has other columns")
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
         said = str(error).partition("\n")[0]
         raise JournalDamagedError(path, 0, f"it cannot be read ({said})", 0) from None
-    for batch in table.combine_chunks().to_batches():
+    for batch in table.to_batches():
         yield Inputs.from_batch(batch)
 
 

@@ -316,7 +316,7 @@ def test_a_zip_of_two_files_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.csv", "1")
         archive.writestr("b.csv", "1")
-    with pytest.raises(InputError, match="holds 2 files; one CSV is expected"):
+    with pytest.raises(InputError, match="holds 2 files; one is expected"):
         read(tmp_path / "a.zip")
 
 
