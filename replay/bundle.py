@@ -15,6 +15,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from flowtape.replay.session_rows import OpenTape, opened_tapes
@@ -117,7 +118,7 @@ def unpack(path: Path, root: Path) -> Session:
         Session.open(staging)
         staging.replace(target)
         return Session.open(target)
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, EOFError) as error:
         raise SessionError(f"{path} cannot be read as a bundle: {error}") from None
     except OSError as error:
         raise InputError(f"cannot unpack {path} to {root}: {error.strerror or error}") from None

@@ -12,7 +12,15 @@ import pyarrow as pa
 from flowtape.replay.backtest import Result
 from flowtape.stream.commands import Origin
 from flowtape.stream.decimals import format_decimal
-from flowtape.stream.execution import Change, Flag, Lane, OrderKind, Role, TimeInForce
+from flowtape.stream.execution import (
+    ALL_LANES,
+    Change,
+    Flag,
+    Lane,
+    OrderKind,
+    Role,
+    TimeInForce,
+)
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.records import Records, i128
 
@@ -124,7 +132,8 @@ def orders_table(result: Result) -> Table:
 
 def _ends(events: Records) -> dict[int, str]:
     """How orders ended in the base lane."""
-    own = events[(events["lane"] == Lane.BASE) & np.isin(events["change"], _ENDS)]
+    here = np.isin(events["lane"], (ALL_LANES, Lane.BASE))
+    own = events[here & np.isin(events["change"], _ENDS)]
     ids, changes = own["order_id"].tolist(), own["change"].tolist()
     return {i: Change(change).name.lower() for i, change in zip(ids, changes, strict=True)}
 

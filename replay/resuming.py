@@ -154,7 +154,7 @@ class _Resuming:
                     engine.take_up(standing, _recalled(standing, strategy))
                     since = f"what it knew behind input {standing.input:,}"
                 else:
-                    engine.begin_strategy(strategy)
+                    engine.begin_strategy()
                     since = "nothing of what was before"
                 notice = f"the strategy does not decide as it did: {error}; it goes on with {since}"
         return Resumed(engine, self._writer, self._rows, notice)
@@ -183,7 +183,7 @@ class _Resuming:
             feed(engine, self._rows, earlier, standing.input, self._tick)
             engine.take_up(standing, _recalled(standing, strategy))
         elif parent is not None and parent.strategy_begins:
-            sink.pass_over(begin_at_fork(engine, self._rows, self._commands, strategy, parent))
+            sink.pass_over(begin_at_fork(engine, self._rows, self._commands, parent))
         feed(engine, self._rows, asked, self._known, self._tick)
         sink.caught_up = True
         return engine

@@ -15,7 +15,6 @@ from flowtape.stream.genesis import Parent
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.records import Records
 from flowtape.stream.session import Session, SessionError
-from flowtape.stream.strategy import Strategy
 
 PIECE_ROWS = 1 << 17
 
@@ -94,9 +93,7 @@ def feed(
     script.catch_up(engine, engine.input)
 
 
-def begin_at_fork(
-    engine: Engine, rows: SessionRows, commands: Records, strategy: Strategy, parent: Parent
-) -> int:
+def begin_at_fork(engine: Engine, rows: SessionRows, commands: Records, parent: Parent) -> int:
     """Bring an engine to where its strategy begins, repeating what was common with the parent.
 
     Returns how many commands of the parent's strategy that were.
@@ -107,7 +104,7 @@ def begin_at_fork(
     ]
     engine.rest_strategy()
     feed(engine, rows, common, parent.input)
-    engine.begin_strategy(strategy)
+    engine.begin_strategy()
     return int(np.count_nonzero(common["origin"] == Origin.STRATEGY))
 
 

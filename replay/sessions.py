@@ -130,7 +130,7 @@ def run_again(
     )
     rows = SessionRows.of(session, open_tape)
     if strategy is not None and genesis.parent is not None and genesis.parent.strategy_begins:
-        begin_at_fork(engine, rows, commands, strategy, genesis.parent)
+        begin_at_fork(engine, rows, commands, genesis.parent)
     feed(engine, rows, given, len(rows), tick)
     if not engine.ended:
         engine.end()

@@ -123,7 +123,7 @@ def verify(
             genesis.instruments, genesis.config, strategy, shown=False, recorded=(chain, comparer)
         )
         if strategy is not None and genesis.parent is not None and genesis.parent.strategy_begins:
-            comparer.command_count = begin_at_fork(engine, rows, commands, strategy, genesis.parent)
+            comparer.command_count = begin_at_fork(engine, rows, commands, genesis.parent)
         feed(engine, rows, given, last_input, tick)
         if engine.input == last_input - 1 == len(rows):
             engine.end()

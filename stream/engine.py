@@ -304,13 +304,14 @@ class Engine:
         for one, told in zip(self._outputs, standing.bubbles_told, strict=True):
             one.told = told
 
-    def begin_strategy(self, strategy: Strategy) -> None:
-        """Have a strategy decide from here on that was told nothing of what was before."""
+    def begin_strategy(self) -> None:
+        """Have the strategy, which rested, decide from here on, told nothing of what was before."""
+        assert self.strategy is not None
         self._keep_outputs()
         bubbles_told = tuple(one.bubbles.head for one in self._outputs)
         fills_seen = self.ledger.fills.head
         standing = replace(self.standing(), fills_seen=fills_seen, bubbles_told=bubbles_told)
-        self.take_up(standing, strategy)
+        self.take_up(standing, self.strategy)
 
     def digest(self) -> str:
         """Return the hex digest that names the results so far."""
