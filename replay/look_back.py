@@ -102,15 +102,10 @@ class LookBack:
             back.stop()
 
     def overview(self, bins_count: int) -> NDArray[np.int64]:
-        """Return the volume of equal spans: of the tape, or of a live session so far."""
-        volume = self._now.overview(bins_count)
-        if len(volume):
-            return volume
+        """Return the lots of the first instrument in equal spans of the session so far."""
         state, view = self._now.state(), self._views[0]
         with view.lock:
             bars = view.bars.all().copy()
-        if not len(bars):
-            return volume
         edges = np.linspace(state.start_us, max(state.clock_us, state.start_us + 1), bins_count + 1)
         lots = (bars["buy_lots"] + bars["sell_lots"]).astype(np.int64)
         place = np.clip(np.searchsorted(edges, bars["ts_us"], "right") - 1, 0, bins_count - 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowtape.replay.session_rows import OpenTape, SessionRows, begin_at_fork, feed
+from flowtape.replay.session_rows import OpenTape, SessionRows, feed, feed_to_fork
 from flowtape.replay.verifying import Comparer, check_semantics
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standing, Standings
@@ -13,7 +13,7 @@ from flowtape.stream.commands import DiffersError, Origin
 from flowtape.stream.engine import Engine
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.journal_files import OsFiles
-from flowtape.stream.memory import recall
+from flowtape.stream.memory import MemoryDamagedError, recall
 from flowtape.stream.records import Records
 from flowtape.stream.session import Session, SessionWriter
 from flowtape.stream.strategy import Strategy
@@ -46,6 +46,8 @@ class _CatchUp:
         self._links = links
         self._commands = commands
         self._comparer = Comparer(links, commands)
+        self._lost: list[Records] = []
+        """Commands of a closed block that the journal has lost, if that is what they are."""
         self.caught_up = False
 
     def pass_over(self, count: int) -> None:
@@ -58,23 +60,33 @@ class _CatchUp:
     def commands(self, commands: Records, *, durable: bool) -> None:
         left = len(self._commands) - self._comparer.command_count
         if self.caught_up or left == 0:
-            closed = int(self._links["input"][-1]) if len(self._links) else 0
+            closed = int(self._links["input"][-1]) if len(self._links) else -1
             if int(commands[0]["input"]) <= closed:
-                raise DiffersError(
-                    f"the strategy asks for something more behind input "
-                    f"{int(commands[0]['input']):,}"
-                )
-            self._writer.commands(commands, durable=durable)
+                self._lost.append(commands)
+            else:
+                self._writer.commands(commands, durable=durable)
             return
         self._comparer.commands(commands[:left], durable=durable)
         if len(commands) > left:
             raise DiffersError("the strategy asks for more orders at once than it did")
 
     def link(self, link: Records) -> None:
-        if self._comparer.block_count < len(self._links):
-            self._comparer.link(link)
-        else:
+        if self._comparer.block_count == len(self._links):
             self._writer.link(link)
+            return
+        try:
+            self._comparer.link(link)
+        except DiffersError:
+            if not self._lost:
+                raise
+            raise DiffersError(
+                f"the strategy asks for something more behind input "
+                f"{int(self._lost[0][0]['input']):,}"
+            ) from None
+        # The block was made of them: a loss of power took them, and not its link.
+        for commands in self._lost:
+            self._writer.commands(commands, durable=False)
+        self._lost.clear()
 
     def settled(self, engine: Standings) -> None:
         if self.caught_up:
@@ -133,7 +145,9 @@ class _Resuming:
         own_count = len(self._rows) if grows else None
         self._standing = session.checkpoint(own_count)
         reached = [0 if own_count is None else own_count]
-        reached += [int(log["input"][-1]) for log in (self._links, self._commands) if len(log)]
+        reached += [int(self._commands["input"][-1])] if len(self._commands) else []
+        # A block is closed when the input behind it, or the end, is about to be applied.
+        reached += [int(self._links["input"][-1]) + 1] if len(self._links) else []
         reached += [self._standing.input] if self._standing else []
         reached += [genesis.parent.input] if genesis.parent else []
         self._known = max(reached) if until is None else until
@@ -141,14 +155,14 @@ class _Resuming:
 
     def go(self, strategy: Strategy | None) -> Resumed:
         if strategy is None:
-            engine, notice = self._repeat(None, self._known), ""
+            engine, notice = self._repeat(None), ""
         else:
             try:
-                engine, notice = self._decide_again(strategy), ""
+                engine, notice = self._as_it_did(strategy), ""
             except DiffersError as error:
-                # It may have asked for more behind what was recorded before it differed.
-                self._commands = self._session.commands()
-                engine = self._repeat(strategy, self._known)
+                # More may have been written behind what was recorded before it differed.
+                self._links, self._commands = self._session.links(), self._session.commands()
+                engine = self._repeat(strategy)
                 standing = self._standing
                 if standing is not None and standing.memory is not None:
                     engine.take_up(standing, _recalled(standing, strategy))
@@ -159,42 +173,58 @@ class _Resuming:
                 notice = f"the strategy does not decide as it did: {error}; it goes on with {since}"
         return Resumed(engine, self._writer, self._rows, notice)
 
-    def _repeat(self, strategy: Strategy | None, last_input: int) -> Engine:
-        """Apply all that is recorded up to an input, the strategy resting."""
+    def _repeat(self, strategy: Strategy | None) -> Engine:
+        """Apply all that is recorded, the strategy resting."""
         self._writer.chain = Chain(self._session.genesis.sha256)
         sink = _CatchUp(self._writer, self._links, self._commands)
-        engine = self._engine(strategy, sink)
-        engine.rest_strategy()
-        feed(engine, self._rows, self._commands, last_input, self._tick)
-        sink.caught_up = True
+        engine = self._engine(strategy, sink, rests=True)
+        self._catch_up(engine, self._commands, sink)
         return engine
+
+    def _as_it_did(self, strategy: Strategy) -> Engine:
+        try:
+            return self._decide_again(strategy)
+        except MemoryDamagedError:
+            # What another strategy remembered; this one decides again from the start.
+            self._standing = None
+            self._links, self._commands = self._session.links(), self._session.commands()
+            return self._decide_again(strategy)
 
     def _decide_again(self, strategy: Strategy) -> Engine:
         self._writer.chain = Chain(self._session.genesis.sha256)
         decided = self._commands[self._commands["origin"] == Origin.STRATEGY]
         asked = self._commands[self._commands["origin"] == Origin.PERSON]
         sink = _CatchUp(self._writer, self._links, decided)
-        engine = self._engine(strategy, sink)
         standing, parent = self._standing, self._session.genesis.parent
-        if standing is not None and standing.memory is not None:
+        remembers = standing is not None and standing.memory is not None
+        begins = parent is not None and parent.strategy_begins
+        engine = self._engine(strategy, sink, rests=remembers or begins)
+        if standing is not None and remembers:
             earlier = self._commands[: standing.command_count]
             sink.pass_over(int(np.count_nonzero(earlier["origin"] == Origin.STRATEGY)))
-            engine.rest_strategy()
             feed(engine, self._rows, earlier, standing.input, self._tick)
             engine.take_up(standing, _recalled(standing, strategy))
-        elif parent is not None and parent.strategy_begins:
-            sink.pass_over(begin_at_fork(engine, self._rows, self._commands, parent))
-        feed(engine, self._rows, asked, self._known, self._tick)
-        sink.caught_up = True
+        elif parent is not None and begins:
+            sink.pass_over(feed_to_fork(engine, self._rows, self._commands, parent))
+            engine.begin_strategy()
+        self._catch_up(engine, asked, sink)
         return engine
 
-    def _engine(self, strategy: Strategy | None, sink: _CatchUp) -> Engine:
+    def _catch_up(self, engine: Engine, commands: Records, sink: _CatchUp) -> None:
+        """Apply all that is known to have been there; what follows is new."""
+        feed(engine, self._rows, commands, self._known, self._tick)
+        if self._known > len(self._rows) and not engine.ended:
+            engine.end()
+        sink.caught_up = True
+
+    def _engine(self, strategy: Strategy | None, sink: _CatchUp, *, rests: bool) -> Engine:
         genesis = self._session.genesis
         return Engine(
             genesis.instruments,
             genesis.config,
             strategy,
             shown=self._shown,
+            rests=rests,
             recorded=(self._writer.chain, sink),
         )
 

@@ -93,8 +93,8 @@ def feed(
     script.catch_up(engine, engine.input)
 
 
-def begin_at_fork(engine: Engine, rows: SessionRows, commands: Records, parent: Parent) -> int:
-    """Bring an engine to where its strategy begins, repeating what was common with the parent.
+def feed_to_fork(engine: Engine, rows: SessionRows, commands: Records, parent: Parent) -> int:
+    """Bring an engine whose strategy rests to where that begins, repeating what was before.
 
     Returns how many commands of the parent's strategy that were.
     """
@@ -102,9 +102,7 @@ def begin_at_fork(engine: Engine, rows: SessionRows, commands: Records, parent: 
         (commands["input"] < parent.input)
         | ((commands["input"] == parent.input) & (commands["place"] <= parent.place))
     ]
-    engine.rest_strategy()
     feed(engine, rows, common, parent.input)
-    engine.begin_strategy()
     return int(np.count_nonzero(common["origin"] == Origin.STRATEGY))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from flowtape.replay.metrics import measure
 from flowtape.replay.script import Script
-from flowtape.replay.session_rows import OpenTape, SessionRows, begin_at_fork, feed
+from flowtape.replay.session_rows import OpenTape, SessionRows, feed, feed_to_fork
 from flowtape.replay.tapes import Tape
 from flowtape.replay.track import Track
 from flowtape.replay.verifying import check_semantics
@@ -125,12 +125,20 @@ def run_again(
         raise SessionError(f"session {session.id} did not end; see: flowtape verify {session.id}")
     given = commands if strategy is None else commands[commands["origin"] == Origin.PERSON]
     chain = Chain(genesis.sha256)
+    parent = genesis.parent if strategy is not None else None
+    begins = parent is not None and parent.strategy_begins
     engine = Engine(
-        genesis.instruments, genesis.config, strategy, shown=False, recorded=(chain, _Nowhere())
+        genesis.instruments,
+        genesis.config,
+        strategy,
+        shown=False,
+        rests=begins,
+        recorded=(chain, _Nowhere()),
     )
     rows = SessionRows.of(session, open_tape)
-    if strategy is not None and genesis.parent is not None and genesis.parent.strategy_begins:
-        begin_at_fork(engine, rows, commands, genesis.parent)
+    if parent is not None and begins:
+        feed_to_fork(engine, rows, commands, parent)
+        engine.begin_strategy()
     feed(engine, rows, given, len(rows), tick)
     if not engine.ended:
         engine.end()

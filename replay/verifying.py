@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowtape._kernel import SEMANTICS_VERSION
-from flowtape.replay.session_rows import OpenTape, SessionRows, begin_at_fork, feed
+from flowtape.replay.session_rows import OpenTape, SessionRows, feed, feed_to_fork
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standings
 from flowtape.stream.commands import CommandKind, DiffersError, Origin
@@ -119,11 +119,19 @@ def verify(
     last_input = int(links["input"][-1]) if len(links) else 0
     difference = None
     try:
+        parent = genesis.parent if strategy is not None else None
+        begins = parent is not None and parent.strategy_begins
         engine = Engine(
-            genesis.instruments, genesis.config, strategy, shown=False, recorded=(chain, comparer)
+            genesis.instruments,
+            genesis.config,
+            strategy,
+            shown=False,
+            rests=begins,
+            recorded=(chain, comparer),
         )
-        if strategy is not None and genesis.parent is not None and genesis.parent.strategy_begins:
-            comparer.command_count = begin_at_fork(engine, rows, commands, genesis.parent)
+        if parent is not None and begins:
+            comparer.command_count = feed_to_fork(engine, rows, commands, parent)
+            engine.begin_strategy()
         feed(engine, rows, given, last_input, tick)
         if engine.input == last_input - 1 == len(rows):
             engine.end()

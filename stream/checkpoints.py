@@ -1,6 +1,6 @@
 """Where a session stood and what its strategy remembered, kept so that it can go on from there.
 
-<input>-<place>.json    a line of JSON and, behind it, the SHA-256 of that line
+<input>-<place>.json    a line of JSON and, behind it, the SHA-256 of the session's id and that line
 
 The kernel's state and the ledger are not in it: they follow from inputs and commands, many millions
 of them in a second. A strategy is slower than that, and this saves running it again.
@@ -90,32 +90,66 @@ class CheckpointKeeper:
                 # Such a strategy is run again from its start.
                 self._not_plain = True
         line = json.dumps(plain)
-        self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"{plain['input']:012d}-{plain['place']:06d}.json"
+        path = _path(self._folder, plain["input"], plain["place"])
         staging = path.with_suffix(".tmp")
-        staging.write_text(f"{line}\n{hashlib.sha256(line.encode()).hexdigest()}\n")
-        staging.replace(path)
-        for old in _paths(self._folder)[:-KEPT]:
-            old.unlink(missing_ok=True)
+        # Where this fails the journals soon say why; without it resuming only takes longer.
+        with suppress(OSError):
+            self._folder.mkdir(exist_ok=True)
+            staging.write_text(f"{line}\n{_digest(self._folder, line)}\n")
+            staging.replace(path)
+            for old in _paths(self._folder)[:-KEPT]:
+                old.unlink(missing_ok=True)
 
 
-def newest_checkpoint(folder: Path, input_count: int | None, command_count: int) -> Standing | None:
-    """Return the newest checkpoint of a session that has so many inputs and commands.
+def newest_checkpoint(
+    folder: Path, input_count: int | None, command_count: int, markets: int
+) -> Standing | None:
+    """Return the newest checkpoint of a session that has so many inputs, commands, instruments.
 
-    One that was torn, or that a loss of power left ahead of the journals, is passed over. Without
-    `input_count` any input will do.
+    One that was torn, is another session's, or that a loss of power left ahead of the journals, is
+    passed over. Without `input_count` any input will do.
     """
     for path in reversed(_paths(folder)):
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             line, digest = path.read_text(encoding="utf-8").splitlines()
-            if hashlib.sha256(line.encode()).hexdigest() != digest:
+            if _digest(folder, line) != digest:
                 continue
             plain = json.loads(line)
             standing = Standing(**{**plain, "bubbles_told": tuple(plain["bubbles_told"])})
             ahead = input_count is not None and standing.input > input_count
-            if not ahead and standing.command_count <= command_count:
+            if (
+                _is_sound(standing, markets)
+                and path == _path(folder, standing.input, standing.place)
+                and not ahead
+                and standing.command_count <= command_count
+            ):
                 return standing
     return None
+
+
+def forget_behind(folder: Path, standing: Standing | None) -> None:
+    """Delete checkpoints behind one: what follows from here on is not what they are of."""
+    last = _path(folder, standing.input, standing.place) if standing else folder
+    for path in _paths(folder):
+        if path > last:
+            path.unlink(missing_ok=True)
+
+
+def _digest(folder: Path, line: str) -> str:
+    return hashlib.sha256(f"{folder.parent.name}\n{line}".encode()).hexdigest()
+
+
+def _is_sound(standing: Standing, markets: int) -> bool:
+    numbers = (standing.input, standing.place, standing.command_count, standing.fills_seen)
+    return (
+        all(type(one) is int and one >= 0 for one in (*numbers, *standing.bubbles_told))
+        and len(standing.bubbles_told) == markets
+        and (standing.memory is None or type(standing.memory) is str)
+    )
+
+
+def _path(folder: Path, at_input: int, place: int) -> Path:
+    return folder / f"{at_input:012d}-{place:06d}.json"
 
 
 def _paths(folder: Path) -> list[Path]:

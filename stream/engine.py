@@ -1,10 +1,8 @@
 """The engine: inputs of one instrument or several through the kernel to strategy and ledger."""
 
-import copy
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -13,17 +11,18 @@ from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standing
 from flowtape.stream.commands import CommandKind, DiffersError, Origin, calls_of, repeat
 from flowtape.stream.config import EngineConfig, make_kernel, money_decimals
-from flowtape.stream.errors import FlowError, InputError, KernelError
+from flowtape.stream.decisions import Decisions, Guard, copied
+from flowtape.stream.errors import InputError, KernelError
 from flowtape.stream.execution import Lane
 from flowtape.stream.history import OrderHistory
-from flowtape.stream.inputs import InputKind, Inputs
+from flowtape.stream.inputs import InputKind, Inputs, tell
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger, LedgerMark
 from flowtape.stream.outputs import Columns, MarketOutputs
 from flowtape.stream.ports import Event, Gap
 from flowtape.stream.recording import Recording, SessionSink
 from flowtape.stream.records import ACCOUNT, COMMAND, Records
-from flowtape.stream.strategy import NO_FILLS, Market, Orders, Strategy
+from flowtape.stream.strategy import Market, Orders, Strategy
 from flowtape.stream.trades import Trades
 from flowtape.stream.view import BUBBLES_KEPT, MarketView
 
@@ -44,10 +43,6 @@ class Checkpoint:
     """The last input that commands followed, and how many did."""
 
 
-class StrategyError(FlowError):
-    """A strategy raised an exception, asked for the impossible, or cannot be copied."""
-
-
 class Engine:
     """A synchronous fold of inputs; how they are cut into calls changes no result.
 
@@ -56,7 +51,8 @@ class Engine:
 
     Not thread-safe but for the views, which any thread may read. Nobody looks at an engine that is
     not `shown`: its views stay empty, and without a strategy its ledger keeps no bars. Where no one
-    will trade, `tradable` false saves the sample that queue estimates are made of. With
+    will trade, `tradable` false saves the sample that queue estimates are made of. A strategy that
+    `rests` is asked for nothing until `take_up` or `begin_strategy`, its commands repeated. With
     `recorded` the sink gets every command before the next input, and the links of the chain.
     """
 
@@ -68,6 +64,7 @@ class Engine:
         *,
         shown: bool = True,
         tradable: bool = True,
+        rests: bool = False,
         recorded: tuple[Chain, SessionSink] | None = None,
     ) -> None:
         if strategy is not None:
@@ -83,18 +80,19 @@ class Engine:
         looks = shown or strategy is not None
         count = len(self.instruments)
         self.ledger = Ledger(keeps_bars=looks, series_count=len(config.bars), market_count=count)
-        self.strategy = _copied(strategy)
         self.ended = False
         self.start_us = 0
         """Time of the first trade; 0 before it."""
         self._kernel = make_kernel(self.instruments, config, BUBBLES_KEPT if looks else 0)
         self._shown = shown
         self._recording = (
-            None if recorded is None else Recording(self._kernel, self.ledger, *recorded)
+            None
+            if recorded is None
+            else Recording(self._kernel, self.ledger, self._keep_outputs, *recorded)
         )
-        self._deciding = self._resting = False
         self._place = (0, 0)
         self._lock = threading.RLock()
+        self._guard = Guard()
         self._outputs = tuple(
             MarketOutputs(
                 self._kernel,
@@ -107,6 +105,7 @@ class Engine:
                 lock=self._lock,
                 sync=self._keep_outputs,
                 keep=self._keep_command,
+                guard=self._guard,
             )
             for number in range(count)
         )
@@ -115,14 +114,28 @@ class Engine:
         for market in self.markets:
             market.all = self.markets
         self.orders = Orders(
-            self._kernel, lambda: int(self.snapshot["stream_us"]), self._keep_command
+            self._kernel,
+            lambda: int(self.snapshot["stream_us"]),
+            self._keep_command,
+            self._guard,
         )
-        self._fills_seen = 0
-        if self.strategy is not None:
-            try:
-                self.strategy.on_start(self.market)
-            except (Exception, SystemExit) as error:
-                raise _failed(self.strategy, "at its start", error) from error
+        self._decisions = Decisions(
+            strategy,
+            self._kernel,
+            self.ledger,
+            self._outputs,
+            self.orders,
+            keep_outputs=self._keep_outputs,
+            written=self._write_commands,
+            rests=rests,
+        )
+        if not rests:
+            self._decisions.start()
+
+    @property
+    def strategy(self) -> Strategy | None:
+        """The strategy, a copy of the one that was given."""
+        return self._decisions.strategy
 
     @property
     def instrument(self) -> Instrument:
@@ -169,6 +182,10 @@ class Engine:
 
         Raises KernelError, with nothing applied, when a row is no valid trade, and StrategyError.
         """
+        with self._guard:
+            self._apply_all(trades)
+
+    def _apply_all(self, trades: Columns) -> None:
         recording = self._recording
         if recording is None:
             self._apply(trades)
@@ -190,7 +207,7 @@ class Engine:
         while at < count:
             at, decides = self._kernel.run(batch, at)
             if decides:
-                self._decide()
+                self._decisions.decide()
         self._collect(trades, first_input)
 
     def apply_event(self, event: Event, market: int = 0) -> None:
@@ -198,46 +215,38 @@ class Engine:
 
         Raises as `apply` does.
         """
-        inputs = Inputs.of(event, market, int(self.snapshot["stream_us"]))
-        if self._recording is not None and len(inputs):
-            if isinstance(event, Trades):
-                self._batch_of(inputs)
-            self._recording.write_ahead(inputs)
-        self.apply_inputs(inputs)
+        with self._guard:
+            inputs = Inputs.of(event, market, int(self.snapshot["stream_us"]))
+            if self._recording is not None and len(inputs):
+                if isinstance(event, Trades):
+                    self._batch_of(inputs)
+                self._recording.write_ahead(inputs)
+            self.apply_inputs(inputs)
         if isinstance(event, Gap):
             with self._lock:
                 self.views[market].notice += f" ({event.reason})"
 
     def apply_inputs(self, inputs: Inputs) -> None:
         """Apply inputs of any kind in order, however they are cut into calls; see `apply`."""
-        for run in inputs.runs():
-            kind = InputKind(int(run.kind[0]))
-            if kind is InputKind.TRADE:
-                self.apply(run)
-            else:
-                columns = (run.market, run.ts_us, run.price_ticks, run.qty_lots)
-                self._apply_statement(kind, *(int(column[0]) for column in columns))
+        with self._guard:
+            for run in inputs.runs():
+                if run.kind[0] == InputKind.TRADE:
+                    self.apply(run)
+                else:
+                    self._apply_statement(*run.statement())
 
     def _apply_statement(self, kind: InputKind, market: int, ts_us: int, a: int, b: int) -> None:
-        recording, decides = self._recording, False
+        recording = self._recording
         self.close_full_block()
-        if kind is InputKind.CLOCK:
-            decides = self._kernel.clock(ts_us)
-        elif kind is InputKind.MARK:
-            decides = self._kernel.mark(market, ts_us, a)
-        elif kind is InputKind.FUNDING:
-            decides = self._kernel.funding(market, ts_us, a)
-        elif kind is InputKind.GAP:
-            self._kernel.gap(market)
+        decides = tell(self._kernel, kind, market, ts_us, a)
+        if kind is InputKind.GAP:
             with self._lock:
                 self.views[market].notice = f"gap: {b - a + 1:,} trades missing"
-        else:
-            self._kernel.end()
-            self.ended = True
+        self.ended = kind is InputKind.END
         if recording is not None:
             recording.statement(kind, market, ts_us, a, b)
         if decides:
-            self._decide()
+            self._decisions.decide()
         self._collect(None, 0)
         if self.ended and recording is not None:
             recording.link()
@@ -245,9 +254,10 @@ class Engine:
     def end(self) -> None:
         """End the stream: the open bar and bubble close."""
         end = Inputs.one(InputKind.END)
-        if self._recording is not None:
-            self._recording.write_ahead(end)
-        self.apply_inputs(end)
+        with self._guard:
+            if self._recording is not None:
+                self._recording.write_ahead(end)
+            self.apply_inputs(end)
 
     def close_full_block(self) -> None:
         """Make the link of a full block now, not before the next input."""
@@ -275,6 +285,7 @@ class Engine:
             self._kernel,
             lambda: max(clock_us, int(self.snapshot["stream_us"])),
             self._keep_command,
+            self._guard,
         )
 
     def show(self) -> None:
@@ -288,30 +299,17 @@ class Engine:
             input=at_input,
             place=self._place[1] if self._place[0] == at_input else 0,
             command_count=self.ledger.commands.head,
-            fills_seen=self._fills_seen,
+            fills_seen=self._decisions.fills_seen,
             bubbles_told=tuple(one.told for one in self._outputs),
         )
 
-    def rest_strategy(self) -> None:
-        """Ask the strategy for nothing until `take_up`: its commands are repeated meanwhile."""
-        self._resting = True
-
     def take_up(self, standing: Standing, strategy: Strategy) -> None:
         """Have a strategy decide again that was told as much as it was at `standing`."""
-        self.strategy = strategy
-        self._resting = False
-        self._fills_seen = standing.fills_seen
-        for one, told in zip(self._outputs, standing.bubbles_told, strict=True):
-            one.told = told
+        self._decisions.take_up(standing, strategy)
 
     def begin_strategy(self) -> None:
-        """Have the strategy, which rested, decide from here on, told nothing of what was before."""
-        assert self.strategy is not None
-        self._keep_outputs()
-        bubbles_told = tuple(one.bubbles.head for one in self._outputs)
-        fills_seen = self.ledger.fills.head
-        standing = replace(self.standing(), fills_seen=fills_seen, bubbles_told=bubbles_told)
-        self.take_up(standing, self.strategy)
+        """Have a strategy that rested start here, told nothing of what was before."""
+        self._decisions.begin()
 
     def digest(self) -> str:
         """Return the hex digest that names the results so far."""
@@ -332,8 +330,8 @@ class Engine:
             input=int(self.snapshot["input"]),
             state=self._kernel.save_state(),
             ledger=self.ledger.mark(),
-            strategy=_copied(self.strategy),
-            fills_seen=self._fills_seen,
+            strategy=copied(self.strategy),
+            fills_seen=self._decisions.fills_seen,
             bubbles=tuple(one.untold() for one in self._outputs),
             place=self._place,
         )
@@ -344,9 +342,9 @@ class Engine:
             raise InputError("a session that is being recorded cannot go back; replay it later")
         self._kernel.load_state(checkpoint.state)
         self.ledger.restore(checkpoint.ledger)
-        self.strategy = _copied(checkpoint.strategy)
+        self._decisions.strategy = copied(checkpoint.strategy)
         self.ended = False
-        self._fills_seen = checkpoint.fills_seen
+        self._decisions.fills_seen = checkpoint.fills_seen
         self._place = checkpoint.place
         with self._lock:
             for one, untold in zip(self._outputs, checkpoint.bubbles, strict=True):
@@ -361,14 +359,20 @@ class Engine:
         kernel = make_kernel(self.instruments, self.config, BUBBLES_KEPT)
         kernel.load_state(earlier.state)
         first_input = earlier.input + 1
-        for trades in pieces:
-            batch = self._batch_of(trades)
-            at = 0
-            while at < len(batch):
-                at, _ = kernel.run(batch, at)
-            for one in self._outputs:
-                one.recall(kernel, trades, first_input)
-            first_input += len(batch)
+        for piece in pieces:
+            for trades in piece.runs() if isinstance(piece, Inputs) else (piece,):
+                if isinstance(trades, Inputs) and trades.kind[0] != InputKind.TRADE:
+                    kind, market, ts_us, a, _ = trades.statement()
+                    tell(kernel, kind, market, ts_us, a)
+                    first_input += 1
+                    continue
+                batch = self._batch_of(trades)
+                at = 0
+                while at < len(batch):
+                    at, _ = kernel.run(batch, at)
+                for one in self._outputs:
+                    one.recall(kernel, trades, first_input)
+                first_input += len(batch)
 
     def _batch_of(self, trades: Columns) -> Batch:
         # Only where nothing else needs every row do block extremes save reading them.
@@ -382,28 +386,6 @@ class Engine:
             extremes=None if extremes is None else extremes.as_tuple(),
         )
 
-    def _decide(self) -> None:
-        if self.strategy is None or self._resting:
-            return
-        new_fills = NO_FILLS
-        waiting = [self._kernel.waiting(number) for number in range(len(self._outputs))]
-        if waiting[0][0]:
-            self._keep_outputs()
-            new_fills = self.ledger.fills.since(self._fills_seen)
-            self._fills_seen = self.ledger.fills.head
-        for one, (has_fills, closed_count) in zip(self._outputs, waiting, strict=True):
-            one.tell(new_fills, 0 if has_fills else closed_count)
-        self._deciding = True
-        try:
-            self.strategy.on_decision(self.market, self.orders)
-        except (Exception, SystemExit) as error:
-            when = f"at stream time {_time_text(self.market.now_us)}"
-            raise _failed(self.strategy, when, error) from error
-        finally:
-            self._deciding = False
-            if self._recording is not None:
-                self._recording.write(durable=False)
-
     def _keep_command(
         self, kind: CommandKind, ts_us: int, order_ids: list[int], requests: Records
     ) -> None:
@@ -413,13 +395,17 @@ class Engine:
         commands = np.zeros(len(order_ids), COMMAND)
         commands["input"], commands["place"] = self._place
         commands["kind"] = kind
-        commands["origin"] = Origin.STRATEGY if self._deciding else Origin.PERSON
+        commands["origin"] = Origin.STRATEGY if self._decisions.deciding else Origin.PERSON
         commands["ts_us"], commands["order_id"], commands["request"] = ts_us, order_ids, requests
         self.ledger.append("commands", commands)
         if self._recording is not None:
             self._recording.keep(commands)
-            if not self._deciding:
+            if not self._decisions.deciding:
                 self._recording.write(durable=True)
+
+    def _write_commands(self) -> None:
+        if self._recording is not None:
+            self._recording.write(durable=False)
 
     def _keep_outputs(self) -> None:
         kernel, ledger = self._kernel, self.ledger
@@ -435,24 +421,3 @@ class Engine:
             with self._lock:
                 for one in self._outputs:
                     one.show(trades, first_input)
-
-
-def _failed(strategy: Strategy, when: str, error: BaseException) -> StrategyError:
-    said = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
-    name = type(strategy).__name__
-    return StrategyError(f"strategy {name} failed {when}: {' '.join(said.split())}")
-
-
-def _copied(strategy: Strategy | None) -> Strategy | None:
-    try:
-        return copy.deepcopy(strategy)
-    except Exception as error:
-        raise StrategyError(
-            f"strategy {type(strategy).__name__} cannot be copied ({error}), which checkpoints "
-            "need; keep only plain values in its attributes"
-        ) from error
-
-
-def _time_text(ts_us: int) -> str:
-    seconds, micros = divmod(ts_us, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"

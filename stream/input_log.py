@@ -56,7 +56,7 @@ class InputLog:
         if starts and (folder / _name(self._first, "parquet")).exists():
             _seal(folder, self._first, self._files)
             self._first += _row_count(folder, self._first)
-        self._journal = self._open()
+        self._journal = self._open(self._first)
 
     @property
     def input_count(self) -> int:
@@ -78,8 +78,10 @@ class InputLog:
     def close(self) -> None:
         """Close the newest journal and put Parquet in its place; the second time does nothing."""
         self._sealer.shutdown()
-        self._take_failure()
-        self._journal.close()
+        try:
+            self._take_failure()
+        finally:
+            self._journal.close()
         if self._journal.row_count:
             _seal(self.folder, self._first, self._files)
 
@@ -89,15 +91,16 @@ class InputLog:
         with suppress(JournalError):
             self._journal.close()
 
-    def _open(self) -> JournalWriter:
-        folder = self.folder / _name(self._first, "journal")
+    def _open(self, first: int) -> JournalWriter:
+        folder = self.folder / _name(first, "journal")
         return JournalWriter(folder, INPUT_SCHEMA, sync=self._sync, files=self._files)
 
     def _roll(self) -> None:
         self._take_failure()
         self._journal.close()
-        full, self._first = self._first, self._first + self._journal.row_count
-        self._journal = self._open()
+        full, first = self._first, self._first + self._journal.row_count
+        self._journal = self._open(first)
+        self._first = first
         self._sealing = self._sealer.submit(_seal, self.folder, full, self._files)
 
     def _take_failure(self) -> None:

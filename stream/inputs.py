@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flowtape._kernel import Kernel
 from flowtape.stream.ports import Clock, Event, Funding, Gap, Mark
 from flowtape.stream.trades import I8, I64, Trades
 
@@ -121,6 +122,12 @@ class Inputs:
         if at < count:
             yield self.slice(at, count)
 
+    def statement(self) -> tuple[InputKind, int, int, int, int]:
+        """Return kind, instrument, time and the two numbers of the one input there is."""
+        columns = (self.market, self.ts_us, self.price_ticks, self.qty_lots)
+        market, ts_us, a, b = (int(column[0]) for column in columns)
+        return InputKind(int(self.kind[0])), market, ts_us, a, b
+
     def trades(self, market: int) -> Trades:
         """Return the trades of one instrument among them."""
         own = np.flatnonzero((self.kind == InputKind.TRADE) & (self.market == market))
@@ -144,3 +151,18 @@ INPUT_SCHEMA = pa.schema(
         *(pa.field(f.name, pa.int64(), nullable=False) for f in fields(Inputs)[3:]),
     ]
 )
+
+
+def tell(kernel: Kernel, kind: InputKind, market: int, ts_us: int, a: int) -> bool:
+    """Apply an input that is no trade; return whether it makes a decision point."""
+    if kind is InputKind.CLOCK:
+        return kernel.clock(ts_us)
+    if kind is InputKind.MARK:
+        return kernel.mark(market, ts_us, a)
+    if kind is InputKind.FUNDING:
+        return kernel.funding(market, ts_us, a)
+    if kind is InputKind.GAP:
+        kernel.gap(market)
+    else:
+        kernel.end()
+    return False

@@ -1,8 +1,10 @@
 """What strategies and people may ask of the venue."""
 
+import operator
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,8 +112,10 @@ class Request:
             int(flags),
         )
         try:
-            return np.array([values], REQUEST)
-        except (OverflowError, TypeError, ValueError) as error:
+            return np.array([tuple(map(operator.index, values))], REQUEST)
+        except TypeError as error:
+            raise InputError(f"a number of an order is not a whole one: {error}") from None
+        except (OverflowError, ValueError) as error:
             raise InputError(f"a number of an order is out of range: {error}") from None
 
 
@@ -121,6 +125,19 @@ Keep = Callable[[CommandKind, int, list[int], Records], None]
 
 def _forget(_: CommandKind, __: int, ___: list[int], ____: Records) -> None:
     pass
+
+
+class CommandGuard(Protocol):
+    """Lets one thread at a time ask for something."""
+
+    def asked(self) -> AbstractContextManager[None]:
+        """Hold it for one command; raises InputError while another thread is at work."""
+        ...
+
+
+class _Unguarded:
+    def asked(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class Orders:
@@ -135,7 +152,9 @@ class Orders:
         kernel: Kernel,
         now_us: Callable[[], int],
         keep: Keep = _forget,
+        guard: CommandGuard | None = None,
     ) -> None:
+        self._guard = guard or _Unguarded()
         self._kernel = kernel
         self._now_us = now_us
         self._keep = keep
@@ -164,9 +183,10 @@ class Orders:
 
     def place_records(self, records: Records) -> list[int]:
         """Place orders as `place` does, given as records of `records.REQUEST`."""
-        now_us = self._now_us()
-        ids = self._kernel.place(now_us, records.view(np.uint8))
-        self._keep(CommandKind.PLACE, now_us, ids, records)
+        with self._guard.asked():
+            now_us = self._now_us()
+            ids = self._kernel.place(now_us, records.view(np.uint8))
+            self._keep(CommandKind.PLACE, now_us, ids, records)
         return ids
 
     def bracket(
@@ -200,17 +220,19 @@ class Orders:
 
         Raises KernelError UNKNOWN_ORDER when it is not open.
         """
-        now_us = self._now_us()
-        self._kernel.cancel(now_us, order_id)
-        self._keep(CommandKind.CANCEL, now_us, [order_id], np.zeros(1, REQUEST))
+        with self._guard.asked():
+            now_us = self._now_us()
+            self._kernel.cancel(now_us, order_id)
+            self._keep(CommandKind.CANCEL, now_us, [order_id], np.zeros(1, REQUEST))
 
     def cancel_all(self, market: int = -1) -> int:
         """Ask to cancel every open order, of one instrument or of all; return how many."""
-        now_us = self._now_us()
-        count = self._kernel.cancel_all(now_us, market)
         which = np.zeros(1, REQUEST)
         which["market"] = ALL_MARKETS if market < 0 else market
-        self._keep(CommandKind.CANCEL_ALL, now_us, [0], which)
+        with self._guard.asked():
+            now_us = self._now_us()
+            count = self._kernel.cancel_all(now_us, market)
+            self._keep(CommandKind.CANCEL_ALL, now_us, [0], which)
         return count
 
     def amend(
@@ -220,12 +242,13 @@ class Orders:
 
         Less quantity keeps its place in the queue; another price or more quantity loses it.
         """
-        now_us = self._now_us()
-        self._kernel.amend(now_us, order_id, qty_lots, limit_ticks, trigger_ticks)
         new = np.zeros(1, REQUEST)
         new["qty_lots"], new["price_ticks"] = qty_lots, limit_ticks
         new["trigger_ticks"] = trigger_ticks
-        self._keep(CommandKind.AMEND, now_us, [order_id], new)
+        with self._guard.asked():
+            now_us = self._now_us()
+            self._kernel.amend(now_us, order_id, qty_lots, limit_ticks, trigger_ticks)
+            self._keep(CommandKind.AMEND, now_us, [order_id], new)
 
     def flatten(self, position_lots: int, market: int = 0) -> int | None:
         """Cancel all orders of an instrument and close the position; return the closing order."""

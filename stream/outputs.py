@@ -12,7 +12,7 @@ from flowtape._kernel import Kernel
 from flowtape.stream.config import EngineConfig, atoms_per_ticklot
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
-from flowtape.stream.orders import Keep, open_in_base
+from flowtape.stream.orders import CommandGuard, Keep, open_in_base
 from flowtape.stream.records import (
     BUBBLE,
     ORDER,
@@ -85,6 +85,7 @@ class MarketOutputs:
         lock: threading.RLock,
         sync: Callable[[], None],
         keep: Keep,
+        guard: CommandGuard,
     ) -> None:
         self._kernel = kernel
         self._number = number
@@ -116,6 +117,7 @@ class MarketOutputs:
             bubbles=self.bubbles,
             sync=sync,
             keep=keep,
+            guard=guard,
             decimals=decimals,
         )
 

@@ -1,5 +1,6 @@
 """What an engine does beside its work when its session is kept."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -36,10 +37,18 @@ class SessionSink(Protocol):
 class Recording:
     """Gives a sink every command before the next input, and the links of the chain."""
 
-    def __init__(self, kernel: Kernel, ledger: Ledger, chain: Chain, sink: SessionSink) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        ledger: Ledger,
+        keep_outputs: Callable[[], None],
+        chain: Chain,
+        sink: SessionSink,
+    ) -> None:
         self.chain = chain
         self._kernel = kernel
         self._ledger = ledger
+        self._keep_outputs = keep_outputs
         self._sink = sink
         self._pending: list[Records] = []
         self._failure: Exception | None = None
@@ -93,10 +102,8 @@ class Recording:
                 raise
 
     def link(self) -> None:
-        """Close the open block behind the last input and what followed it.
-
-        The kernel's outboxes must be empty.
-        """
+        """Close the open block behind the last input and what followed it."""
+        self._keep_outputs()
         snapshot = self._snapshot()
         commands = self._commands.since(self._linked_commands)
         outputs = [

@@ -24,13 +24,19 @@ import numpy as np
 import pyarrow as pa
 
 from flowtape.stream.chain import Chain
-from flowtape.stream.checkpoints import CheckpointKeeper, Standing, Standings, newest_checkpoint
+from flowtape.stream.checkpoints import (
+    CheckpointKeeper,
+    Standing,
+    Standings,
+    forget_behind,
+    newest_checkpoint,
+)
 from flowtape.stream.errors import FlowError, InputError
 from flowtape.stream.genesis import Genesis
 from flowtape.stream.input_log import InputLog, read_inputs, recover_inputs
 from flowtape.stream.inputs import InputKind, Inputs
-from flowtape.stream.journal import JournalReader, JournalWriter, SyncPolicy, recover
-from flowtape.stream.journal_files import OsFiles
+from flowtape.stream.journal import JournalError, JournalReader, JournalWriter, SyncPolicy, recover
+from flowtape.stream.journal_files import OsFiles, explain
 from flowtape.stream.records import COMMAND, LINK, Records
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -97,10 +103,15 @@ class SessionWriter:
         self.chain = Chain(genesis.sha256)
         self._sync = sync
         self._files = files
+        self._failure: JournalError | None = None
         self._inputs: InputLog | None = None
         self._checkpoints = CheckpointKeeper(folder / "checkpoints")
         self._commands = self._journal("commands", COMMAND)
-        self._links = self._journal("links", LINK)
+        try:
+            self._links = self._journal("links", LINK)
+        except BaseException:
+            self._commands.close()
+            raise
 
     def _journal(self, name: str, dtype: np.dtype[np.void]) -> JournalWriter:
         return JournalWriter(
@@ -148,11 +159,21 @@ class SessionWriter:
         session = Session.open(folder)
         if session.ended:
             raise InputError(f"session {session.id} has ended; there is nothing to go on with")
+        files = files or OsFiles()
         input_count = recover_inputs(folder / "inputs", files)
-        for name, dtype in (("commands", COMMAND), ("links", LINK)):
-            recover(folder / name, schema_of(dtype), files=files)
+        # A block is closed when the input behind it is there, the last one when the stream ends.
+        last = [piece.kind[-1] for piece in session.inputs(max(input_count, 1))]
+        linked = input_count if last == [InputKind.END] else input_count - 1
+        for name, dtype, kept in (("commands", COMMAND, input_count), ("links", LINK, linked)):
+            journal, anew = folder / name, _anew(folder / name)
+            if anew.is_dir() and not journal.exists():
+                # A process died between the two renames of `_cut_behind`.
+                anew.rename(journal)
+            recover(journal, schema_of(dtype), files=files)
             if not session.genesis.tapes:
-                _cut_behind(folder / name, dtype, input_count)
+                _cut_behind(journal, dtype, kept, files)
+        standing = session.checkpoint(None if session.genesis.tapes else input_count)
+        forget_behind(folder / "checkpoints", standing)
         return cls(folder, session.genesis, sync, files)
 
     def inputs(self, inputs: Inputs) -> None:
@@ -162,19 +183,33 @@ class SessionWriter:
         """
         if self.genesis.tapes and inputs.kind[0] == InputKind.END:
             return
-        if self._inputs is None:
-            self._inputs = InputLog(self.folder / "inputs", sync=self._sync, files=self._files)
-        self._inputs.append(inputs)
+        with self._alive():
+            if self._inputs is None:
+                self._inputs = InputLog(self.folder / "inputs", sync=self._sync, files=self._files)
+            self._inputs.append(inputs)
 
     def commands(self, commands: Records, *, durable: bool) -> None:
         """Write commands down; with `durable` they survive a power cut when this returns."""
-        if durable and self._inputs is not None:
-            self._inputs.sync()
-        self._commands.append(to_batch(commands), durable=durable)
+        with self._alive():
+            if durable and self._inputs is not None:
+                self._inputs.sync()
+            self._commands.append(to_batch(commands), durable=durable)
 
     def link(self, link: Records) -> None:
         """Write a link of the chain down."""
-        self._links.append(to_batch(link))
+        with self._alive():
+            self._links.append(to_batch(link))
+
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Write nothing more, anywhere, once a journal has failed."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            yield
+        except JournalError as error:
+            self._failure = error
+            raise
 
     def settled(self, engine: Standings) -> None:
         """Keep a checkpoint now and then."""
@@ -191,7 +226,11 @@ class SessionWriter:
     def finish(self, summary: Summary) -> None:
         """Seal the journals of a session that has ended, and say what became of it."""
         self.close()
-        _write_whole(self.folder / "summary.json", json.dumps(asdict(summary), indent=1) + "\n")
+        path = self.folder / "summary.json"
+        try:
+            _write_whole(path, json.dumps(asdict(summary), indent=1) + "\n")
+        except OSError as error:
+            raise explain(path, error) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,8 +290,8 @@ class Session:
 
     def checkpoint(self, input_count: int | None) -> Standing | None:
         """Return the newest checkpoint within so many inputs and the commands there are."""
-        folder = self.folder / "checkpoints"
-        return newest_checkpoint(folder, input_count, len(self.commands()))
+        folder, markets = self.folder / "checkpoints", len(self.genesis.instruments)
+        return newest_checkpoint(folder, input_count, len(self.commands()), markets)
 
     def gaps(self) -> tuple[SymbolGap, ...]:
         """Return the aggregate ids that no one could deliver, in order."""
@@ -333,20 +372,29 @@ def _read(folder: Path, dtype: np.dtype[np.void]) -> Records:
     return np.concatenate([np.zeros(0, dtype), *pieces])
 
 
-def _cut_behind(folder: Path, dtype: np.dtype[np.void], input_count: int) -> None:
+def _anew(folder: Path) -> Path:
+    """Where a journal is written anew before it takes the place of the one there."""
+    return folder.with_name(f".{folder.name}")
+
+
+def _cut_behind(folder: Path, dtype: np.dtype[np.void], input_count: int, files: OsFiles) -> None:
     """Keep the records of a closed journal whose inputs are there; mostly all of them are."""
     records = _read(folder, dtype)
     kept = records[records["input"] <= input_count]
     if len(kept) == len(records):
         return
-    made = folder.with_name(f".{folder.name}")
+    made = _anew(folder)
     shutil.rmtree(made, ignore_errors=True)
-    with JournalWriter(made, schema_of(dtype)) as journal:
+    with JournalWriter(made, schema_of(dtype), files=files) as journal:
         if len(kept):
             journal.append(to_batch(kept), durable=True)
     gone = folder.with_name(f"{folder.name}-{os.urandom(4).hex()}.ahead")
-    folder.rename(gone)
-    made.rename(folder)
+    try:
+        files.rename(folder, gone)
+        files.rename(made, folder)
+        files.sync_folder(folder.parent)
+    except OSError as error:
+        raise explain(folder, error) from error
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from flowtape.stream.config import SECOND_US, Decide
 from flowtape.stream.decimals import parse_decimal
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import MarketHistory
-from flowtape.stream.orders import Keep, Orders, Request
+from flowtape.stream.orders import CommandGuard, Keep, Orders, Request
 from flowtape.stream.records import (
     BAR,
     FILL,
@@ -67,6 +67,7 @@ class Market:
         bubbles: Ring,
         sync: Callable[[], None],
         keep: Keep,
+        guard: CommandGuard,
         decimals: int,
     ) -> None:
         self.instrument = instrument
@@ -79,6 +80,7 @@ class Market:
         self._bubbles = bubbles
         self._decimals = decimals
         self._keep = keep
+        self._guard = guard
         self._sync = sync
         """Brings ledger and bubbles up to the present input."""
         self._snapshot: np.void | None = None
@@ -168,10 +170,11 @@ class Market:
 
     def set_anchor(self, anchor: int) -> None:
         """Start an anchored VWAP (0 to 3) with the next trade; raises KernelError BAD_ANCHOR."""
-        self._kernel.anchor(anchor, self.number)
-        which = np.zeros(1, REQUEST)
-        which["client_id"], which["market"] = anchor, self.number
-        self._keep(CommandKind.ANCHOR, self.now_us, [0], which)
+        with self._guard.asked():
+            self._kernel.anchor(anchor, self.number)
+            which = np.zeros(1, REQUEST)
+            which["client_id"], which["market"] = anchor, self.number
+            self._keep(CommandKind.ANCHOR, self.now_us, [0], which)
 
     @property
     def now_us(self) -> int:

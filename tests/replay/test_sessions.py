@@ -17,7 +17,8 @@ from flowtape.replay.tapes import Tape
 from flowtape.replay.verifying import OtherSemanticsError
 from flowtape.stream.commands import Origin
 from flowtape.stream.config import Decide, EngineConfig
-from flowtape.stream.engine import Engine, StrategyError
+from flowtape.stream.decisions import StrategyError
+from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
 from flowtape.stream.journal import JournalDamagedError
 from flowtape.stream.orderflow import OrderFlow

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flowtape.replay.parts import BlockExtremes
 from flowtape.stream.config import EngineConfig
-from flowtape.stream.engine import Engine, StrategyError
+from flowtape.stream.decisions import StrategyError
+from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError, KernelError
 from flowtape.stream.execution import AccountKind, Role
 from flowtape.stream.orderflow import TickBars
