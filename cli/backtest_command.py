@@ -53,6 +53,7 @@ def backtest(
     ] = True,
     record: common.Record = False,
     label: common.Label = "",
+    retain: common.Retain = None,
     order: Annotated[
         list[int] | None,
         typer.Option("--order", help="Tell all that happened to this order.", show_default=False),
@@ -121,7 +122,9 @@ def backtest(
                 inputs = TapeInputs(tape, opened, start_us, end_us)
                 genesis = inputs.genesis(config, chosen, strategy)
                 root_of_all = common.sessions_dir(home)
-                keeping = kept(genesis, root_of_all, label=label, places=inputs.places)
+                keeping = kept(
+                    genesis, root_of_all, label=label, places=inputs.places, retain=retain
+                )
                 writer = stack.enter_context(keeping)
             engine = engine_of(opened, chosen, config, shown=False, writer=writer)
             with common.progress("backtesting", len(stream), wanted=not as_json) as tick:

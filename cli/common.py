@@ -83,6 +83,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Record = Annotated[
     bool, typer.Option("--record", help="Keep the session, to be verified and run again.")
 ]
+Retain = Annotated[
+    str | None,
+    typer.Option(
+        "--retain",
+        help="Delete sessions older than 30d, or the oldest beyond 20GB, when this one begins.",
+        show_default=False,
+    ),
+]
 Trade = Annotated[
     bool, typer.Option("--trade", help="Show an order ticket on the screen: paper orders by hand.")
 ]

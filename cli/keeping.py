@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from flowtape.cli import common
-from flowtape.stream.errors import InputError
+from flowtape.stream.errors import FlowError, InputError
 
 if TYPE_CHECKING:
     from flowtape.replay.session_rows import OpenTape
@@ -48,16 +48,38 @@ class TapeInputs:
 
 @contextlib.contextmanager
 def kept(
-    genesis: "Genesis", root: Path, *, label: str = "", places: "list[str] | None" = None
+    genesis: "Genesis",
+    root: Path,
+    *,
+    label: str = "",
+    places: "list[str] | None" = None,
+    retain: str | None = None,
 ) -> "Iterator[SessionWriter]":
     """Keep a session below a folder; its journals are sealed however it ends."""
     from flowtape.stream.session import SessionWriter
 
+    if retain is not None:
+        _make_room(root, retain)
     writer = SessionWriter.create(
         root, genesis, datetime.now(UTC), label=label, places=places or ()
     )
     with sealed(writer):
         yield writer
+
+
+def _make_room(root: Path, retain: str) -> None:
+    from flowtape.replay.housekeeping import parse_retention
+    from flowtape.replay.housekeeping import retain as keep_within
+    from flowtape.replay.session_store import SessionStore
+
+    limits = parse_retention(retain, "--retain")
+    try:
+        gone = keep_within(SessionStore(root), limits, datetime.now(UTC))
+    except FlowError as error:
+        typer.echo(f"flowtape: {error}", err=True)
+        return
+    for one in gone:
+        typer.echo(f"deleted session {one.id}, as --retain {retain} asks", err=True)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ class _Keeping:
     label: str = ""
     port: int | None = None
     trade: bool = False
+    retain: str | None = None
     folder: Path = Path()
     """The session's own, once it was made."""
 
@@ -65,6 +66,7 @@ def live(
     trade: common.Trade = False,
     port: common.Port = 8787,
     label: common.Label = "",
+    retain: common.Retain = None,
     home: common.Home = None,
 ) -> None:
     """Watch a live feed, and paper-trade on it with a strategy or by hand; the session is kept.
@@ -84,7 +86,8 @@ def live(
         lanes,
     )
     source = _source(_one(symbol), market, stream_url, rest_url, silence)
-    keeping = _Keeping(common.sessions_dir(home), label, port if dashboard else None, trade)
+    root = common.sessions_dir(home)
+    keeping = _Keeping(root, label, port if dashboard else None, trade, retain)
     asyncio.run(_live(source, chosen, strategy, settings, keeping))
 
 
@@ -98,6 +101,7 @@ def record(
     stream_url: StreamUrl = None,
     rest_url: RestUrl = None,
     silence: Silence = 30.0,
+    retain: common.Retain = None,
     home: common.Home = None,
 ) -> None:
     """Record a live feed as a session in a new folder.
@@ -107,7 +111,7 @@ def record(
     span_us = None if for_ is None else common.parse_span_us(for_, "--for")
     folder = out or common.sessions_dir(home)
     source = _source(_one(symbol), market, stream_url, rest_url, silence)
-    asyncio.run(_record(source, folder, span_us))
+    asyncio.run(_record(source, _Keeping(folder, retain=retain), span_us))
 
 
 def _one(symbols: list[str]) -> str:
@@ -152,14 +156,13 @@ async def _live(
     typer.echo(f"digest {engine.digest()}\n{said}")
 
 
-async def _record(source: "BinanceSource", root: Path, span_us: int | None) -> None:
+async def _record(source: "BinanceSource", keeping: _Keeping, span_us: int | None) -> None:
     from flowtape.replay.session_tape import tape_store_of
     from flowtape.stream.session import Session
 
     await source.open()
     try:
         settings: dict[str, object] = {}
-        keeping = _Keeping(root)
         async with _kept(source, None, None, settings, keeping) as (live, _, finish):
             typer.echo(f"recording {source.instrument.symbol} to {keeping.folder}")
             if span_us is not None:
@@ -195,7 +198,7 @@ async def _kept(
         **settings,  # type: ignore[arg-type]
     )
     genesis = live_genesis(source.instrument, config, strategy, name)
-    with kept(genesis, keeping.root, label=keeping.label) as writer:
+    with kept(genesis, keeping.root, label=keeping.label, retain=keeping.retain) as writer:
         keeping.folder = writer.folder
         engine = Engine(
             genesis.instruments,

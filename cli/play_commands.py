@@ -62,6 +62,7 @@ def replay(
     lanes: common.Lanes = True,
     record: common.Record = False,
     label: common.Label = "",
+    retain: common.Retain = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a session that was left.")
     ] = False,
@@ -97,6 +98,8 @@ def replay(
         return
     if resume:
         raise InputError("--resume goes on with one session; see: flowtape sessions")
+    if retain and not record:
+        raise InputError("--retain goes with --record")
     if not cache and not showing.unseen:
         raise InputError("--no-cache needs --no-dashboard and --speed max")
     settings = common.engine_settings(
@@ -126,6 +129,8 @@ def replay(
     if record:
         inputs = TapeInputs(refs, opened, start_us, end_us)
         genesis = inputs.genesis(configs[0], chosen, strategy)
-        keeping = kept(genesis, common.sessions_dir(home), label=label, places=inputs.places)
+        keeping = kept(
+            genesis, common.sessions_dir(home), label=label, places=inputs.places, retain=retain
+        )
     with keeping as writer:
         play_tapes(groups, configs, chosen, showing, writer, cached=cache)
