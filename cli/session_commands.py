@@ -41,7 +41,7 @@ def sessions(home: common.Home = None, as_json: common.Json = False) -> None:
     if not found:
         typer.echo(
             f"no sessions below {store.root}; keep one with: "
-            "flowtape backtest TAPE --strategy MODULE:CLASS --record"
+            "flowtape live SYMBOL, or flowtape replay TAPE --record"
         )
     for session in found:
         typer.echo(_line(session))
@@ -119,9 +119,15 @@ def _described(session: "Session") -> dict[str, object]:
         "created": session.created,
         "symbols": [one.symbol for one in session.genesis.instruments],
         "strategy": session.genesis.strategy.name if session.genesis.strategy else None,
-        "state": "ended" if summary else "not ended",
+        "state": _state(session),
         **({} if summary is None else asdict(summary)),
     }
+
+
+def _state(session: "Session") -> str:
+    if session.ended:
+        return "ended"
+    return "goes on" if session.goes_on else "was left"
 
 
 def _line(session: "Session") -> str:
@@ -131,7 +137,7 @@ def _line(session: "Session") -> str:
     strategy = session.genesis.strategy
     name = Path(strategy.name.rpartition(":")[2]).name if strategy else "no strategy"
     summary = session.summary
-    told = "not ended"
+    told = _state(session)
     if summary is not None:
         span = f"{time_text(summary.start_us)} to {time_text(summary.end_us)}"
         told = (

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ T = TypeVar("T")
 _SEGMENT = re.compile(r"(\d{6})\.arrows(\.open)?")
 _QUARANTINE = "quarantine"
 _LOCK = "writer.lock"
+_LOOKS, _LOOK_S = 5, 0.01
 # Leaves a tenth of the promised second to the disk.
 _SYNC_DELAY_S = 0.9
 
@@ -112,7 +114,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
             # A full disk must not keep the folder from being recovered for want of a number.
             with suppress(OSError):
                 os.pwrite(self._descriptor, b"%-20d\n" % os.getpid(), 0)
@@ -126,11 +128,35 @@ class FolderLock:
             self.release()
             raise
 
+    def _take(self) -> None:
+        # Someone may be looking this moment whether it is free.
+        for _ in range(_LOOKS):
+            with suppress(BlockingIOError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(_LOOK_S)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
     def release(self) -> None:
         """Give the folder free; does nothing the second time."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def is_written(folder: Path) -> bool:
+    """Tell whether someone holds the right to write a journal's folder."""
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class Segment(NamedTuple):

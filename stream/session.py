@@ -36,7 +36,7 @@ from flowtape.stream.genesis import Genesis
 from flowtape.stream.input_log import InputLog, read_inputs, recover_inputs
 from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.journal import JournalError, JournalReader, JournalWriter, SyncPolicy, recover
-from flowtape.stream.journal_files import OsFiles, explain
+from flowtape.stream.journal_files import OsFiles, explain, is_written
 from flowtape.stream.records import COMMAND, LINK, Records
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -302,6 +302,11 @@ class Session:
                 span = int(piece.price_ticks[at]), int(piece.qty_lots[at])
                 found.append(SymbolGap(symbol, *span))
         return tuple(found)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a process is writing it now."""
+        return is_written(self.folder / "commands")
 
     @property
     def ended(self) -> bool:

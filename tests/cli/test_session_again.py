@@ -80,7 +80,7 @@ def test_a_killed_replay_goes_on_to_the_same_digest(kept: Run, tmp_path: Path) -
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    assert "not ended" in kept("sessions")[1].splitlines()[-1]
+    assert "was left" in kept("sessions")[1].splitlines()[-1]
     code, _, err = kept("replay", "last", *UNSEEN)
     assert code == 0
     assert "has not ended; replaying as far as it goes" in err
