@@ -102,9 +102,9 @@ def finish(writer: "SessionWriter", engine: "Engine") -> str:
     name = writer.folder.name
     if not engine.ended:
         writer.close()
-        return (
-            f"session {name} is kept as far as it went; go on with: flowtape replay {name} --resume"
-        )
+        again = writer.genesis.tapes or writer.genesis.parent
+        command = f"replay {name}" if again else f"live {engine.instrument.symbol}"
+        return f"session {name} is kept as far as it went; go on with: flowtape {command} --resume"
     summary = summary_of(engine, writer.chain.value)
     writer.finish(summary)
     return f"session {name} digest {summary.digest}\ncheck it with: flowtape verify {name}"

@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowtape.cli import common
-from flowtape.cli.keeping import finish, kept, opener
+from flowtape.cli.keeping import finish, kept, opener, refuse_settings, sealed, strategy_of
 from flowtape.stream.errors import FlowError, InputError
 
 if TYPE_CHECKING:
     from flowtape.connectors.binance.client import BinanceSource
     from flowtape.replay.track import Track
     from flowtape.stream.engine import Engine
+    from flowtape.stream.instrument import Instrument
     from flowtape.stream.live import LiveSession
+    from flowtape.stream.session import Session
     from flowtape.stream.strategy import Strategy
+
+# What may be said of a session, which has all other settings from its genesis.
+_OF_SESSIONS = {
+    *("context", "symbol", "market", "strategy", "stream_url", "rest_url", "silence", "resume"),
+    *("dashboard", "trade", "port", "retain", "home"),
+}
 
 Symbol = Annotated[list[str], typer.Argument(metavar="SYMBOL", help="A symbol such as BTCUSDT.")]
 Market = Annotated[str, typer.Option("--market", help="spot or um.")]
@@ -27,6 +35,10 @@ StreamUrl = Annotated[
     str | None, typer.Option("--stream-url", help="WebSocket base, if not Binance's own.")
 ]
 RestUrl = Annotated[str | None, typer.Option("--rest-url", help="REST base, if not Binance's own.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the newest session of the symbol that was left."),
+]
 Silence = Annotated[
     float, typer.Option("--silence", min=1, help="Seconds without a frame before reconnecting.")
 ]
@@ -43,9 +55,12 @@ class _Keeping:
     retain: str | None = None
     folder: Path = Path()
     """The session's own, once it was made."""
+    left: "Session | None" = None
+    """The session to go on with."""
 
 
 def live(
+    context: typer.Context,
     symbol: Symbol,
     market: Market = "spot",
     strategy: common.StrategyName = None,
@@ -62,6 +77,7 @@ def live(
     stream_url: StreamUrl = None,
     rest_url: RestUrl = None,
     silence: Silence = 30.0,
+    resume: Resume = False,
     dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard")] = True,
     trade: common.Trade = False,
     port: common.Port = 8787,
@@ -73,7 +89,14 @@ def live(
 
     Example: flowtape live BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
-    chosen = common.strategy_named(strategy, set_)
+    root = common.sessions_dir(home)
+    keeping = _Keeping(root, label, port if dashboard else None, trade, retain)
+    if resume:
+        refuse_settings(context, _OF_SESSIONS)
+        keeping.left = _left(root, _one(symbol), market)
+        chosen = strategy_of(keeping.left, strategy)
+    else:
+        chosen = common.strategy_named(strategy, set_)
     settings = common.engine_settings(
         latency,
         cash,
@@ -85,9 +108,7 @@ def live(
         leverage,
         lanes,
     )
-    source = _source(_one(symbol), market, stream_url, rest_url, silence)
-    root = common.sessions_dir(home)
-    keeping = _Keeping(root, label, port if dashboard else None, trade, retain)
+    source = _source(_one(symbol), market, stream_url, rest_url, silence, keeping.left)
     asyncio.run(_live(source, chosen, strategy, settings, keeping))
 
 
@@ -102,6 +123,7 @@ def record(
     rest_url: RestUrl = None,
     silence: Silence = 30.0,
     retain: common.Retain = None,
+    resume: Resume = False,
     home: common.Home = None,
 ) -> None:
     """Record a live feed as a session in a new folder.
@@ -109,9 +131,15 @@ def record(
     Example: flowtape record BTCUSDT --for 30s --out recordings
     """
     span_us = None if for_ is None else common.parse_span_us(for_, "--for")
-    folder = out or common.sessions_dir(home)
-    source = _source(_one(symbol), market, stream_url, rest_url, silence)
-    asyncio.run(_record(source, _Keeping(folder, retain=retain), span_us))
+    keeping = _Keeping(out or common.sessions_dir(home), retain=retain)
+    if resume:
+        keeping.left = _left(keeping.root, _one(symbol), market)
+        if keeping.left.genesis.strategy is not None:
+            raise InputError(
+                f"session {keeping.left.id} runs a strategy; go on with flowtape live --resume"
+            )
+    source = _source(_one(symbol), market, stream_url, rest_url, silence, keeping.left)
+    asyncio.run(_record(source, keeping, span_us))
 
 
 def _one(symbols: list[str]) -> str:
@@ -120,13 +148,29 @@ def _one(symbols: list[str]) -> str:
     return symbols[0]
 
 
+def _left(root: Path, symbol: str, market: str) -> "Session":
+    from flowtape.replay.session_store import SessionStore
+
+    return SessionStore(root).left_live(symbol, market)
+
+
 def _source(
-    symbol: str, market: str, stream_url: str | None, rest_url: str | None, silence_s: float
+    symbol: str,
+    market: str,
+    stream_url: str | None,
+    rest_url: str | None,
+    silence_s: float,
+    left: "Session | None",
 ) -> "BinanceSource":
     from flowtape.connectors.binance.client import BinanceSource
 
     return BinanceSource(
-        symbol, market=market, stream_url=stream_url, rest_url=rest_url, silence_s=silence_s
+        symbol,
+        market=market,
+        stream_url=stream_url,
+        rest_url=rest_url,
+        silence_s=silence_s,
+        start_after=None if left is None else left.last_id(),
     )
 
 
@@ -187,11 +231,25 @@ async def _kept(
     keeping: _Keeping,
 ) -> "AsyncIterator[tuple[LiveSession, Engine, Callable[[], str]]]":
     """Give a live session that is kept, its engine, and what ends it and says so."""
+    from flowtape.replay.resuming import resume
     from flowtape.replay.sessions import live_genesis
     from flowtape.stream.config import SECOND_US, EngineConfig, bubble_band_ticks
     from flowtape.stream.engine import Engine
     from flowtape.stream.live import LiveSession
 
+    shown = keeping.port is not None
+    left = keeping.left
+    if left is not None:
+        _check_same(source.instrument, left)
+        keeping.folder = left.folder
+        resumed = resume(left, opener(None, None), strategy, shown=shown)
+        if resumed.notice:
+            typer.echo(f"{left.id}: {resumed.notice}", err=True)
+        typer.echo(f"session {left.id} goes on behind input {resumed.engine.input:,}")
+        with sealed(resumed.writer):
+            engine = resumed.engine
+            yield LiveSession(source, engine), engine, lambda: finish(resumed.writer, engine)
+        return
     config = EngineConfig(
         bubble_band_ticks=bubble_band_ticks(await source.last_price_ticks() or 0),
         equity_grid_us=60 * SECOND_US,
@@ -204,10 +262,18 @@ async def _kept(
             genesis.instruments,
             genesis.config,
             strategy,
-            shown=keeping.port is not None,
+            shown=shown,
             recorded=(writer.chain, writer),
         )
         yield LiveSession(source, engine), engine, lambda: finish(writer, engine)
+
+
+def _check_same(instrument: "Instrument", left: "Session") -> None:
+    if left.genesis.instruments != (instrument,):
+        raise InputError(
+            f"{instrument.symbol} has other rules or decimals now than in session {left.id}; "
+            "start a new one"
+        )
 
 
 async def _watch(
@@ -226,16 +292,22 @@ async def _watch(
 
     screen = LookBack(live, engine.views, past, live)
     feed = Feed(screen, screen.look, screen if keeping.trade else None)
-    await common.show([feed], keeping.port, _until_halted(live), source.finish)
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        source.finish()
+        stopped.set()
+
+    await common.show([feed], keeping.port, _until_halted(live, stopped), stop)
 
 
-async def _until_halted(live: "LiveSession") -> None:
+async def _until_halted(live: "LiveSession", stopped: asyncio.Event) -> None:
     """Run a feed; what goes wrong with the disk or a strategy is told, and the screen stays."""
     try:
         await live.run()
     except FlowError as error:
         typer.echo(f"halted: {error}", err=True)
-        await asyncio.Event().wait()
+        await stopped.wait()
 
 
 def _heard(session: "LiveSession") -> str:

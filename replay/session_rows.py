@@ -8,13 +8,16 @@ import numpy as np
 from flowtape.replay.script import Piece, Script
 from flowtape.replay.tapes import Tape
 from flowtape.replay.together import Tapes
+from flowtape.stream.chain import Chain
 from flowtape.stream.commands import Origin
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import FlowError
-from flowtape.stream.genesis import Parent
+from flowtape.stream.genesis import Genesis, Parent
 from flowtape.stream.inputs import Inputs
+from flowtape.stream.recording import SessionSink
 from flowtape.stream.records import Records
 from flowtape.stream.session import Session, SessionError
+from flowtape.stream.strategy import Strategy
 
 PIECE_ROWS = 1 << 17
 
@@ -91,6 +94,23 @@ def feed(
         if tick is not None:
             tick(engine.input)
     script.catch_up(engine, engine.input)
+
+
+def engine_again(
+    genesis: Genesis, strategy: Strategy | None, recorded: tuple[Chain, SessionSink]
+) -> tuple[Engine, Parent | None]:
+    """Return an engine to run a session again, and the fork at which its strategy begins, if so."""
+    parent = genesis.parent
+    fork = parent if strategy is not None and parent and parent.strategy_begins else None
+    engine = Engine(
+        genesis.instruments,
+        genesis.config,
+        strategy,
+        shown=False,
+        rests=fork is not None,
+        recorded=recorded,
+    )
+    return engine, fork
 
 
 def feed_to_fork(engine: Engine, rows: SessionRows, commands: Records, parent: Parent) -> int:

@@ -1,9 +1,10 @@
 """Where sessions lie, and how people name them."""
 
+import contextlib
 from pathlib import Path
 
 from flowtape.stream.errors import InputError
-from flowtape.stream.session import Session
+from flowtape.stream.session import Session, SessionError
 
 PREFIX_LEAST = 4
 
@@ -21,6 +22,26 @@ class SessionStore:
     def sessions(self) -> list[Session]:
         """Return all sessions, oldest first; folders that cannot be read raise SessionError."""
         return [Session.open(folder) for folder in self.folders()]
+
+    def left_live(self, symbol: str, market: str) -> Session:
+        """Return the newest live session of an instrument that was left without an end.
+
+        Raises InputError when there is none, and when it goes on.
+        """
+        for folder in reversed(self.folders()):
+            with contextlib.suppress(SessionError):
+                session = Session.open(folder)
+                genesis = session.genesis
+                named = [(one.symbol, one.market) for one in genesis.instruments]
+                own = named == [(symbol.upper(), market)] and not genesis.tapes
+                if own and genesis.parent is None and not session.ended:
+                    if session.goes_on:
+                        raise InputError(f"session {session.id} goes on; stop it first")
+                    return session
+        raise InputError(
+            f"no live session of {market}/{symbol.upper()} below {self.root} was left; "
+            "start without --resume"
+        )
 
     def open(self, ref: str) -> Session:
         """Open a session by its folder, its id, the beginning of its id, or `last`.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from flowtape.replay.metrics import measure
 from flowtape.replay.script import Script
-from flowtape.replay.session_rows import OpenTape, SessionRows, feed, feed_to_fork
+from flowtape.replay.session_rows import OpenTape, SessionRows, engine_again, feed, feed_to_fork
 from flowtape.replay.tapes import Tape
 from flowtape.replay.track import Track
 from flowtape.replay.verifying import check_semantics
@@ -125,19 +125,10 @@ def run_again(
         raise SessionError(f"session {session.id} did not end; see: flowtape verify {session.id}")
     given = commands if strategy is None else commands[commands["origin"] == Origin.PERSON]
     chain = Chain(genesis.sha256)
-    parent = genesis.parent if strategy is not None else None
-    begins = parent is not None and parent.strategy_begins
-    engine = Engine(
-        genesis.instruments,
-        genesis.config,
-        strategy,
-        shown=False,
-        rests=begins,
-        recorded=(chain, _Nowhere()),
-    )
+    engine, fork = engine_again(genesis, strategy, (chain, _Nowhere()))
     rows = SessionRows.of(session, open_tape)
-    if parent is not None and begins:
-        feed_to_fork(engine, rows, commands, parent)
+    if fork is not None:
+        feed_to_fork(engine, rows, commands, fork)
         engine.begin_strategy()
     feed(engine, rows, given, len(rows), tick)
     if not engine.ended:

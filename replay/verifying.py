@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowtape._kernel import SEMANTICS_VERSION
-from flowtape.replay.session_rows import OpenTape, SessionRows, feed, feed_to_fork
+from flowtape.replay.session_rows import OpenTape, SessionRows, engine_again, feed, feed_to_fork
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standings
 from flowtape.stream.commands import CommandKind, DiffersError, Origin
-from flowtape.stream.engine import Engine
 from flowtape.stream.errors import FlowError
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.records import Records
@@ -119,18 +118,9 @@ def verify(
     last_input = int(links["input"][-1]) if len(links) else 0
     difference = None
     try:
-        parent = genesis.parent if strategy is not None else None
-        begins = parent is not None and parent.strategy_begins
-        engine = Engine(
-            genesis.instruments,
-            genesis.config,
-            strategy,
-            shown=False,
-            rests=begins,
-            recorded=(chain, comparer),
-        )
-        if parent is not None and begins:
-            comparer.command_count = feed_to_fork(engine, rows, commands, parent)
+        engine, fork = engine_again(genesis, strategy, (chain, comparer))
+        if fork is not None:
+            comparer.command_count = feed_to_fork(engine, rows, commands, fork)
             engine.begin_strategy()
         feed(engine, rows, given, last_input, tick)
         if engine.input == last_input - 1 == len(rows):

@@ -303,6 +303,20 @@ class Session:
                 found.append(SymbolGap(symbol, *span))
         return tuple(found)
 
+    def last_id(self, market: int = 0) -> int | None:
+        """Return the last aggregate id of an instrument that is accounted for, None before one."""
+        found: int | None = None
+        for piece in self.inputs():
+            own = piece.market == market
+            for kind, ids in (
+                (InputKind.TRADE, piece.agg_id),
+                (InputKind.GAP, piece.qty_lots),
+            ):
+                rows = np.flatnonzero(own & (piece.kind == kind))
+                if len(rows):
+                    found = max(found or 0, int(ids[rows[-1]]))
+        return found
+
     @property
     def goes_on(self) -> bool:
         """Whether a process is writing it now."""

@@ -222,6 +222,63 @@ def test_live_with_a_strategy_is_a_session_that_verifies_and_runs_again(tmp_path
     assert digests == set(re.findall("session [0-9A-Z]{26} digest ([0-9a-f]{64})", out))
 
 
+def kill_after(words: list[str], seconds: float) -> None:
+    """Start a command, let it work, and kill it."""
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_a_killed_live_session_goes_on_by_id_and_leads_to_its_own_replay(tmp_path: Path) -> None:
+    strategy = ("--strategy", "tests.stream.strategies:Flipper", "--set", "every=9")
+    home = ("--home", tmp_path)
+    with venue(speed=1.0) as server:
+        live = ("live", "BTCUSDT", "--no-dashboard", *home)
+        kill_after(command(server, *live, *strategy), 2.0)
+        assert "was left" in flowtape("sessions", *home).stdout
+        kill_after(command(server, *live, "--resume"), 2.0)
+        code, out = run_until(
+            command(server, *live, "--resume"), "goes on behind input", 2.0, signal.SIGINT
+        )
+    assert code == 0
+    (folder,) = (tmp_path / "sessions").iterdir()
+    ids = recorded_ids(folder)
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    digest = re.findall("session [0-9A-Z]{26} digest ([0-9a-f]{64})", out)
+    for words in (("verify", "last", "--deep"), ("replay", "last", "--no-dashboard")):
+        again = flowtape(*words, *home)
+        assert again.returncode == 0, again.stderr
+        assert digest[0] in again.stdout
+    refused = flowtape("live", "BTCUSDT", "--resume", "--no-dashboard", *home)
+    assert refused.returncode == 2
+    assert "no live session of spot/BTCUSDT below" in refused.stderr
+
+
+def test_a_killed_recording_goes_on_by_id(tmp_path: Path) -> None:
+    with venue(speed=1.0) as server:
+        record = ("record", "BTCUSDT", "--out", tmp_path)
+        kill_after(command(server, *record), 1.5)
+        done = subprocess.run(
+            command(server, *record, "--resume", "--for", "2s"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.iterdir()
+    ids = recorded_ids(folder)
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert Session.open(folder).ended
+    assert flowtape("verify", folder).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("symbol", "urls", "text"),
     [
