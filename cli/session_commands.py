@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 DIFFERS, OTHER_SEMANTICS = 1, 3
 
+# How many inputs are given at once by `verify --matrix`.
+_CUTS = (7, 64, 4096)
+
 
 def sessions(home: common.Home = None, as_json: common.Json = False) -> None:
     """List the sessions that were kept: span, symbols, orders, P&L, digest, state.
@@ -52,6 +55,12 @@ def verify(
     deep: Annotated[
         bool, typer.Option("--deep", help="Run the strategy again and compare its commands.")
     ] = False,
+    structure: Annotated[
+        bool, typer.Option("--structure", help="Compare inputs, commands and chain only.")
+    ] = False,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Again, with the inputs cut in other ways.")
+    ] = False,
     strategy: Annotated[
         str | None,
         typer.Option(
@@ -71,9 +80,12 @@ def verify(
 
     Example: flowtape verify last --deep
     """
+    from flowtape.replay.structure import check_structure
     from flowtape.replay.verifying import OtherSemanticsError
     from flowtape.replay.verifying import verify as run_again
 
+    if structure and (deep or matrix):
+        raise InputError("--structure runs nothing; leave --deep and --matrix out")
     if strategy is not None and not deep:
         raise InputError("--strategy is for --deep")
     with found(session, home) as opened:
@@ -84,17 +96,25 @@ def verify(
             )
         rows = sum(ref.row_count for ref in opened.genesis.tapes)
         try:
-            with common.progress("verifying", rows, wanted=not as_json) as tick:
-                verdict = run_again(opened, opener(tapes, home), chosen, tick)
+            if structure:
+                verdict = check_structure(opened, opener(tapes, home))
+            else:
+                with common.progress("verifying", rows, wanted=not as_json) as tick:
+                    verdict = run_again(opened, opener(tapes, home), chosen, tick)
+            for cut in _CUTS if matrix and verdict.difference is None else ():
+                verdict = run_again(opened, opener(tapes, home), chosen, cut=cut)
+                if verdict.difference is not None:
+                    break
         except OtherSemanticsError as error:
             typer.echo(f"flowtape: {error}", err=True)
             raise typer.Exit(OTHER_SEMANTICS) from None
-        _say(opened, verdict, as_json=as_json)
+        said = "fits together" if structure else "is the same"
+        _say(opened, verdict, said, as_json=as_json)
     if verdict.difference is not None:
         raise typer.Exit(DIFFERS)
 
 
-def _say(session: "Session", verdict: "Verdict", *, as_json: bool) -> None:
+def _say(session: "Session", verdict: "Verdict", said: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(verdict), indent=2))
         return
@@ -103,7 +123,7 @@ def _say(session: "Session", verdict: "Verdict", *, as_json: bool) -> None:
         return
     until = "" if verdict.ended else ", as far as it was kept"
     typer.echo(
-        f"session {session.id} is the same{until}: {verdict.input_count:,} inputs, "
+        f"session {session.id} {said}{until}: {verdict.input_count:,} inputs, "
         f"{verdict.command_count:,} commands, {verdict.block_count:,} blocks"
     )
     for gap in verdict.gaps:

@@ -50,14 +50,14 @@ class SessionRows:
         """Return all of them, in order."""
         return list(self._segments)
 
-    def pieces(self, start: int, stop: int) -> Iterator[Piece]:
-        """Yield inputs [start, stop), counted from 0, as far as they are there."""
+    def pieces(self, start: int, stop: int, cut: int = PIECE_ROWS) -> Iterator[Piece]:
+        """Yield inputs [start, stop), counted from 0, as far as they are there, `cut` at a time."""
         base = 0
         for segment in self._segments:
             lower, upper = max(start - base, 0), min(stop - base, len(segment))
             base += len(segment)
-            for at in range(lower, upper, PIECE_ROWS):
-                yield segment.slice(at, min(at + PIECE_ROWS, upper))
+            for at in range(lower, upper, cut):
+                yield segment.slice(at, min(at + cut, upper))
 
 
 def opened_tapes(session: Session, open_tape: OpenTape) -> list[Tape]:
@@ -83,13 +83,15 @@ def feed(
     commands: Records,
     last_input: int,
     tick: Callable[[int], None] | None = None,
+    *,
+    cut: int = PIECE_ROWS,
 ) -> None:
     """Give an engine what follows its last input, up to another, and commands where they stand.
 
     `tick` is called with the inputs done.
     """
     script = Script(commands)
-    for piece in rows.pieces(engine.input, last_input):
+    for piece in rows.pieces(engine.input, last_input, cut):
         script.apply(engine, piece)
         if tick is not None:
             tick(engine.input)

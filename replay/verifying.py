@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowtape._kernel import SEMANTICS_VERSION
-from flowtape.replay.session_rows import OpenTape, SessionRows, engine_again, feed, feed_to_fork
+from flowtape.replay.session_rows import (
+    PIECE_ROWS,
+    OpenTape,
+    SessionRows,
+    engine_again,
+    feed,
+    feed_to_fork,
+)
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standings
 from flowtape.stream.commands import CommandKind, DiffersError, Origin
@@ -97,11 +104,14 @@ def verify(
     open_tape: OpenTape,
     strategy: Strategy | None = None,
     tick: Callable[[int], None] | None = None,
+    *,
+    cut: int = PIECE_ROWS,
 ) -> Verdict:
     """Run a session again and compare it, block by block, with what was kept.
 
     Its commands are given again as they are recorded; with a `strategy` that one decides anew, and
-    only people's commands are given again. `tick` is called with the inputs done.
+    only people's commands are given again. `tick` is called with the inputs done. Inputs are given
+    `cut` at a time, at most, which makes no difference.
 
     Raises SessionError or JournalDamagedError when it cannot be read, OtherSemanticsError when
     this kernel is another one.
@@ -122,7 +132,7 @@ def verify(
         if fork is not None:
             comparer.command_count = feed_to_fork(engine, rows, commands, fork)
             engine.begin_strategy()
-        feed(engine, rows, given, last_input, tick)
+        feed(engine, rows, given, last_input, tick, cut=cut)
         if engine.input == last_input - 1 == len(rows):
             engine.end()
         if engine.input < last_input:

@@ -19,19 +19,15 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flowtape.stream.inputs import InputKind
+from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.outputs import Columns
 from flowtape.stream.records import LINK, Records
 
 GRID_INPUTS = 1 << 16
 
-
-_COLUMNS = (
-    *(("kind", "u1"), ("market", "u1"), ("side", "i1")),
-    *(("ts_us", "<i8"), ("a", "<i8"), ("b", "<i8")),
-)
+_KINDS = ("u1", "u1", "i1", "<i8", "<i8", "<i8")
+"""Of kind, market, side, time and the two numbers of an input."""
 
 
 class Chain:
@@ -42,7 +38,9 @@ class Chain:
         """The newest link's hash, before the first the genesis'."""
         self.block = 0
         """Number of the block that is open."""
-        self._columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name, _ in _COLUMNS}
+        # A block's columns, filled as it grows: events may be of one input each.
+        self._columns = [np.empty(GRID_INPUTS, kind) for kind in _KINDS]
+        self._count = 0
         self._closed_input = 0
 
     def left(self, at_input: int) -> int:
@@ -51,21 +49,35 @@ class Chain:
 
     def add_trades(self, trades: Columns) -> None:
         """Take in trades that were applied; they must not lead beyond the block."""
-        count = len(trades.ts_us)
+        into = self._next(len(trades.ts_us))
         market = getattr(trades, "market", None)
-        if market is None:
-            market = np.zeros(count, np.uint8)
-        kinds = np.full(count, InputKind.TRADE, np.uint8)
-        self._add(kinds, market, trades.side, trades.ts_us, trades.price_ticks, trades.qty_lots)
+        kinds, markets, sides, times, prices, lots = self._columns
+        kinds[into] = InputKind.TRADE
+        markets[into] = 0 if market is None else market
+        sides[into] = trades.side
+        times[into] = trades.ts_us
+        prices[into] = trades.price_ticks
+        lots[into] = trades.qty_lots
+
+    def add_inputs(self, inputs: Inputs) -> None:
+        """Take in inputs of any kind."""
+        into = self._next(len(inputs))
+        for column, values in zip(self._columns, inputs.columns(), strict=False):
+            column[into] = values
 
     def add(self, kind: InputKind, market: int, ts_us: int, a: int = 0, b: int = 0) -> None:
         """Take in one input that is no trade."""
-        self._add(*(np.array([value]) for value in (kind, market, 0, ts_us, a, b)))
+        into = self._next(1)
+        for column, value in zip(self._columns, (kind, market, 0, ts_us, a, b), strict=True):
+            column[into] = value
 
-    def _add(self, *columns: NDArray[np.generic]) -> None:
-        for (name, kind), column in zip(_COLUMNS, columns, strict=True):
-            # Columns of a tape may lie in memory that someone else will reuse.
-            self._columns[name].append(np.array(column, kind))
+    def _next(self, count: int) -> slice:
+        at = self._count
+        self._count += count
+        if self._count > len(self._columns[0]):
+            # No engine's block is that long, but what damaged links say may be.
+            self._columns = [np.resize(column, 2 * self._count) for column in self._columns]
+        return slice(at, self._count)
 
     def close(
         self,
@@ -78,21 +90,27 @@ class Chain:
 
         `position` is the last input, the place of the last command behind it, and stream time.
         """
-        link = np.zeros(1, LINK)
         number = self.block.to_bytes(8, "little")
-        inputs = hashlib.sha256(b"flowtape inputs 1" + number)
-        for pieces in self._columns.values():
-            inputs.update(sum(piece.nbytes for piece in pieces).to_bytes(8, "little"))
-            for piece in pieces:
-                inputs.update(piece.data)
-            pieces.clear()
-        _add_records(inputs, commands)
         outcome = hashlib.sha256(b"flowtape outputs 1" + number)
         for records in outputs:
             _add_records(outcome, records)
         state_hash = hashlib.sha256(b"flowtape state 1" + number + state)
+        return self._link(position, commands, outcome.digest(), state_hash.digest())
+
+    def follow(self, link: np.void, commands: Records) -> Records:
+        """Make the link of the open block from its inputs and commands, as `close` does.
+
+        Its outputs and state are taken from `link`, one record of `LINK`.
+        """
+        position = int(link["input"]), int(link["place"]), int(link["stream_us"])
+        return self._link(position, commands, link["outputs"].tobytes(), link["state"].tobytes())
+
+    def _link(
+        self, position: tuple[int, int, int], commands: Records, outputs: bytes, state: bytes
+    ) -> Records:
+        link = np.zeros(1, LINK)
         link["block"], (link["input"], link["place"], link["stream_us"]) = self.block, position
-        parts = inputs.digest(), outcome.digest(), state_hash.digest()
+        parts = self._inputs_digest(commands), outputs, state
         head = b"".join(link[name].tobytes() for name in ("block", "input", "place", "stream_us"))
         chain = hashlib.sha256(b"flowtape chain 1" + self.value + head + b"".join(parts))
         for name, value in zip(("inputs", "outputs", "state"), parts, strict=True):
@@ -102,6 +120,16 @@ class Chain:
         self.block += 1
         self._closed_input = position[0]
         return link
+
+    def _inputs_digest(self, commands: Records) -> bytes:
+        inputs = hashlib.sha256(b"flowtape inputs 1" + self.block.to_bytes(8, "little"))
+        for column in self._columns:
+            filled = column[: self._count]
+            inputs.update(filled.nbytes.to_bytes(8, "little"))
+            inputs.update(filled.data)
+        self._count = 0
+        _add_records(inputs, commands)
+        return inputs.digest()
 
 
 def _add_records(to: "hashlib._Hash", records: Records) -> None:

@@ -41,10 +41,11 @@ def test_a_session_is_listed_and_verified(keeping: Run) -> None:
     (described,) = json.loads(keeping("sessions", "--json")[1])
     assert described["state"] == "ended"
     assert described["symbols"] == ["BTCUSDT"]
-    for words in ((), ("--deep",)):
+    for words in ((), ("--deep",), ("--matrix",), ("--structure",)):
         code, out, err = keeping("verify", "last", *words)
         assert code == 0, err
-        assert "is the same: 30,001 inputs" in out
+        said = "fits together" if words == ("--structure",) else "is the same"
+        assert f"{said}: 30,001 inputs" in out
         assert f"digest {described['digest']}" in out
     code, out, _ = keeping("verify", described["id"][:8], "--json")
     assert code == 0
@@ -94,6 +95,10 @@ def test_a_session_whose_tape_has_changed_cannot_be_read(keeping: Run, tmp_path:
     [
         (("verify", "01ABC"), "there is no session 01ABC below"),
         (("verify", "last", "--strategy", STRATEGY), "--strategy is for --deep"),
+        (
+            ("verify", "last", "--structure", "--deep"),
+            "--structure runs nothing; leave --deep and --matrix out",
+        ),
         (
             ("replay", "BTCUSDT", "--trade", "--no-dashboard"),
             "--trade needs the dashboard, where the order ticket is",
