@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 import socket
@@ -234,9 +235,11 @@ async def test_changes_of_the_document_are_not_applied(guest: Visitor) -> None:
 
 async def test_a_flood_of_messages_ends_the_connection(guest: Visitor) -> None:
     socket_ = await guest.socket(await guest.token())
-    for _ in range(int(MESSAGES_BURST) + 20):
-        for fragment in patch('{"kind": "ack", "seq": 0}'):
-            await socket_.send_str(fragment)
+    # Far more than a slow machine lets through while it takes them in.
+    with contextlib.suppress(ConnectionError):
+        for _ in range(8 * int(MESSAGES_BURST)):
+            for fragment in patch('{"kind": "ack", "seq": 0}'):
+                await socket_.send_str(fragment)
     assert await closing_code(socket_) == 1008
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flowtape.replay.parts import TapeColumns
 from flowtape.replay.player import Player, parse_speed
 from flowtape.replay.track import CHECKPOINT_ROWS, Track, fold
-from flowtape.stream.config import EngineConfig
+from flowtape.stream.config import Decide, EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
 from flowtape.stream.strategy import Strategy
@@ -56,13 +56,19 @@ def test_any_seeks_lead_to_the_same_end(long_digest: str, rows: list[int], piece
     assert track.engine.digest() == long_digest
 
 
+class Calm(Flipper):
+    """Few decisions, so that the test takes little time."""
+
+    decide = Decide(grid_us=10_000_000)
+
+
 def test_seeks_with_a_strategy_lead_to_the_same_end() -> None:
     columns = LONG.slice(0, 100_000)
-    track = track_of(columns, Flipper())
+    track = track_of(columns, Calm())
     for row in (90_000, 1000, 70_000, 40_000):
         track.seek(row)
     track.advance(track.row_count)
-    assert track.engine.digest() == straight(columns, Flipper())
+    assert track.engine.digest() == straight(columns, Calm())
 
 
 def test_seek_shows_the_bubbles_before_its_target() -> None:

@@ -231,7 +231,8 @@ def test_a_strategy_goes_on_as_if_nothing_had_happened(at: int) -> None:
         engine.apply(columns.slice(0, at))
         if interrupted:
             assert engine.strategy is not None
-            engine.strategy = recall(remember(engine.strategy), Gambler(seed=9))
+            recalled = recall(remember(engine.strategy), Gambler(seed=9))
+            engine.take_up(engine.standing(), recalled)
         engine.apply(columns.slice(at, len(columns)))
         engine.end()
         assert engine.ledger.fills.head > 100
