@@ -97,7 +97,7 @@ def sealed(writer: "SessionWriter") -> "Iterator[None]":
 
 def finish(writer: "SessionWriter", engine: "Engine") -> str:
     """Say what became of a session; returns lines for people."""
-    from flowtape.replay.sessions import summary_of
+    from flowtape.replay.summary import summary_of
 
     name = writer.folder.name
     if not engine.ended:

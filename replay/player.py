@@ -191,7 +191,7 @@ class Player:
                 self._playing = False
                 for track in self._tracks:
                     for view in track.engine.views:
-                        view.notice = str(error)
+                        view.notice = f"halted: {error}"
                 self._wake.notify_all()
 
     def _clock_now(self) -> int:

@@ -41,10 +41,14 @@ class Resumed:
 class _CatchUp:
     """A sink that compares with what was recorded, as far as that goes, and keeps what follows."""
 
-    def __init__(self, writer: SessionWriter, links: Records, commands: Records) -> None:
+    def __init__(
+        self, writer: SessionWriter, links: Records, commands: Records, last_asked: int
+    ) -> None:
         self._writer = writer
         self._links = links
         self._commands = commands
+        self._last_asked = last_asked
+        """The last input that anyone's recorded command follows."""
         self._comparer = Comparer(links, commands)
         self._lost: list[Records] = []
         """Commands of a closed block that the journal has lost, if that is what they are."""
@@ -61,7 +65,13 @@ class _CatchUp:
         left = len(self._commands) - self._comparer.command_count
         if self.caught_up or left == 0:
             closed = int(self._links["input"][-1]) if len(self._links) else -1
-            if int(commands[0]["input"]) <= closed:
+            at_input = int(commands[0]["input"])
+            if not self.caught_up and at_input <= self._last_asked:
+                # It would stand before what a person asked for later, and is not recorded.
+                raise DiffersError(
+                    f"the strategy asks for something more behind input {at_input:,}"
+                )
+            if at_input <= closed:
                 self._lost.append(commands)
             else:
                 self._writer.commands(commands, durable=durable)
@@ -176,7 +186,7 @@ class _Resuming:
     def _repeat(self, strategy: Strategy | None) -> Engine:
         """Apply all that is recorded, the strategy resting."""
         self._writer.chain = Chain(self._session.genesis.sha256)
-        sink = _CatchUp(self._writer, self._links, self._commands)
+        sink = self._sink(self._commands)
         engine = self._engine(strategy, sink, rests=True)
         self._catch_up(engine, self._commands, sink)
         return engine
@@ -194,7 +204,7 @@ class _Resuming:
         self._writer.chain = Chain(self._session.genesis.sha256)
         decided = self._commands[self._commands["origin"] == Origin.STRATEGY]
         asked = self._commands[self._commands["origin"] == Origin.PERSON]
-        sink = _CatchUp(self._writer, self._links, decided)
+        sink = self._sink(decided)
         standing, parent = self._standing, self._session.genesis.parent
         remembers = standing is not None and standing.memory is not None
         begins = parent is not None and parent.strategy_begins
@@ -216,6 +226,10 @@ class _Resuming:
         if self._known > len(self._rows) and not engine.ended:
             engine.end()
         sink.caught_up = True
+
+    def _sink(self, compared: Records) -> _CatchUp:
+        last_asked = int(self._commands["input"][-1]) if len(self._commands) else -1
+        return _CatchUp(self._writer, self._links, compared, last_asked)
 
     def _engine(self, strategy: Strategy | None, sink: _CatchUp, *, rests: bool) -> Engine:
         genesis = self._session.genesis

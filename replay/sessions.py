@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from flowtape.replay.metrics import measure
 from flowtape.replay.script import Script
 from flowtape.replay.session_rows import OpenTape, SessionRows, engine_again, feed, feed_to_fork
 from flowtape.replay.tapes import Tape
@@ -18,7 +17,7 @@ from flowtape.stream.genesis import Genesis, StrategyIdentity, TapeRef
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.records import Records
-from flowtape.stream.session import Session, SessionError, Summary
+from flowtape.stream.session import Session, SessionError
 from flowtape.stream.strategy import Strategy
 
 
@@ -63,21 +62,6 @@ def live_genesis(
         config = replace(config, decide=type(strategy).decide)
     identity = None if strategy is None else StrategyIdentity.of(strategy, name)
     return Genesis(instruments=(instrument,), config=config, strategy=identity, tapes=())
-
-
-def summary_of(engine: Engine, digest: bytes) -> Summary:
-    """Return what became of an engine whose stream has ended."""
-    snapshot, ledger = engine.snapshot, engine.ledger
-    return Summary(
-        digest=digest.hex(),
-        input_count=int(snapshot["input"]),
-        trade_count=engine.trade_count,
-        start_us=engine.start_us,
-        end_us=int(snapshot["stream_us"]),
-        order_count=len(ledger.placed()),
-        fill_count=ledger.fills.head,
-        net_pnl=measure(engine.instruments, engine.config, ledger, snapshot).net_pnl,
-    )
 
 
 def repeated(session: Session, rows: SessionRows) -> tuple[Track, Chain]:

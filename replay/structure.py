@@ -3,7 +3,7 @@
 import itertools
 
 from flowtape.replay.session_rows import OpenTape, SessionRows
-from flowtape.replay.verifying import Comparer, Verdict
+from flowtape.replay.verifying import Comparer, Verdict, check_end
 from flowtape.stream.chain import Chain
 from flowtape.stream.commands import DiffersError
 from flowtape.stream.inputs import InputKind, Inputs
@@ -37,6 +37,8 @@ def check_structure(session: Session, open_tape: OpenTape) -> Verdict:
             own = (commands["input"] >= first) & (commands["input"] <= stop)
             comparer.link(chain.follow(link, commands[own]))
             at_input = stop
+        if session.summary is not None:
+            check_end(session, len(rows), at_input, commands)
         if session.summary is not None and session.summary.digest != chain.value.hex():
             raise DiffersError("its summary names another digest than its links")
     except DiffersError as error:

@@ -14,6 +14,7 @@ from flowtape.replay.session_rows import (
     feed,
     feed_to_fork,
 )
+from flowtape.replay.summary import summary_of
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standings
 from flowtape.stream.commands import CommandKind, DiffersError, Origin
@@ -96,6 +97,8 @@ class Comparer:
         ):
             if recorded[name].tobytes() != link[0][name].tobytes():
                 raise DiffersError(f"{where} differs in {said}")
+        if recorded.tobytes() != link[0].tobytes():
+            raise DiffersError(f"{where} differs in its number, last command or time")
         self.block_count += 1
 
 
@@ -139,17 +142,14 @@ def verify(
             raise DiffersError(f"its inputs end at {engine.input:,}, not at {last_input:,}")
         if not engine.ended:
             engine.close_full_block()
-        if strategy is not None and comparer.command_count < len(compared):
-            missing = compared[comparer.command_count]
-            if ended or int(missing["input"]) <= last_input:
-                raise DiffersError(
-                    f"the strategy's command {comparer.command_count + 1} is missing: recorded is "
-                    f"{words(missing)}"
-                )
+        if strategy is not None:
+            _check_missing(compared[comparer.command_count :], last_input, comparer, ended=ended)
         if comparer.block_count < len(links):
             raise DiffersError(f"the session had {len(links)} blocks, now {comparer.block_count}")
-        if session.summary is not None and session.summary.digest != chain.value.hex():
-            raise DiffersError("its summary names another digest than its links")
+        if session.summary is not None:
+            check_end(session, len(rows), last_input, commands)
+            if session.summary != summary_of(engine, chain.value):
+                raise DiffersError("its summary says something else")
     except DiffersError as error:
         difference = str(error)
     return Verdict(
@@ -161,6 +161,23 @@ def verify(
         ended=ended,
         difference=difference,
     )
+
+
+def _check_missing(left: Records, last_input: int, comparer: Comparer, *, ended: bool) -> None:
+    """Raise DiffersError when the strategy did not ask for what it asked for then."""
+    if len(left) and (ended or int(left[0]["input"]) <= last_input):
+        raise DiffersError(
+            f"the strategy's command {comparer.command_count + 1} is missing: recorded is "
+            f"{words(left[0])}"
+        )
+
+
+def check_end(session: Session, row_count: int, last_input: int, commands: Records) -> None:
+    """Raise DiffersError when a session that has ended holds more than its chain."""
+    if not session.genesis.tapes and row_count > last_input:
+        raise DiffersError(f"there are inputs behind its end, which was input {last_input:,}")
+    if len(commands) and int(commands["input"].max()) > last_input:
+        raise DiffersError(f"there are commands behind its end, which was input {last_input:,}")
 
 
 def check_semantics(session: Session) -> None:

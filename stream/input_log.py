@@ -3,9 +3,10 @@
 <first input>.journal/     a journal of inputs, the newest of which is being written
 <first input>.parquet      what such a journal held, once it was full
 
-Names are the numbers of the first inputs. A journal takes `PART_INPUTS` of them, more when one
-event holds more; then it is closed, the next is begun, and a thread puts its Parquet file in its
-place. A killed process leaves at worst both: the file counts, for it is whole when it appears.
+Names are the numbers of the first inputs. A journal takes `PART_INPUTS` of them or `PART_BYTES`,
+more when one event holds more; then it is closed, the next is begun, and a thread puts its Parquet
+file in its place, from a copy of the inputs that the log holds. A killed process leaves at worst
+both: the file counts, for it is whole when it appears.
 """
 
 import re
@@ -31,6 +32,8 @@ from flowtape.stream.journal import (
 from flowtape.stream.journal_files import OsFiles, explain
 
 PART_INPUTS = 1 << 16
+PART_BYTES = 4 << 20
+"""An event of one trade takes 17 times its values: in a quiet market this is reached first."""
 
 _PART = re.compile(r"(\d{12})\.(journal|parquet)")
 
@@ -57,6 +60,7 @@ class InputLog:
             _seal(folder, self._first, self._files)
             self._first += _row_count(folder, self._first)
         self._journal = self._open(self._first)
+        self._held = self._nothing_held()
 
     @property
     def input_count(self) -> int:
@@ -67,9 +71,11 @@ class InputLog:
         """Write inputs behind those before; the operating system has them on return."""
         if not len(inputs):
             return
-        if self._journal.row_count >= PART_INPUTS:
+        if self._journal.row_count >= PART_INPUTS or self._journal.size_bytes >= PART_BYTES:
             self._roll()
-        self._journal.append(inputs.to_batch())
+        self._journal.append_columns(inputs.columns())
+        if self._held is not None:
+            self._held.append(inputs)
 
     def sync(self) -> None:
         """Return when everything appended survives a loss of power."""
@@ -83,7 +89,7 @@ class InputLog:
         finally:
             self._journal.close()
         if self._journal.row_count:
-            _seal(self.folder, self._first, self._files)
+            _seal(self.folder, self._first, self._files, self._held)
 
     def abandon(self) -> None:
         """Let go of a log that failed; what it holds is for `recover_inputs`."""
@@ -98,15 +104,40 @@ class InputLog:
     def _roll(self) -> None:
         self._take_failure()
         self._journal.close()
-        full, first = self._first, self._first + self._journal.row_count
+        full, held, first = self._first, self._held, self._first + self._journal.row_count
         self._journal = self._open(first)
         self._first = first
-        self._sealing = self._sealer.submit(_seal, self.folder, full, self._files)
+        self._held = self._nothing_held()
+        self._sealing = self._sealer.submit(_seal, self.folder, full, self._files, held)
+
+    def _nothing_held(self) -> "_Held | None":
+        """Begin a copy of a journal that is empty; one that was gone on with is read later."""
+        return None if self._journal.row_count else _Held()
 
     def _take_failure(self) -> None:
         """Raise what went wrong on the thread: a full disk must not go unnoticed."""
         if self._sealing is not None:
             self._sealing.result()
+
+
+class _Held:
+    """Inputs of one journal, copied as they come: reading it takes long when events are small."""
+
+    def __init__(self) -> None:
+        self._inputs = Inputs.zeros(PART_INPUTS)
+        self._count = 0
+
+    def append(self, inputs: Inputs) -> None:
+        at = self._count
+        self._count += len(inputs)
+        if self._count > len(self._inputs):
+            more = Inputs.zeros(2 * self._count - len(self._inputs))
+            self._inputs = Inputs.concat([self._inputs, more])
+        for column, values in zip(self._inputs.columns(), inputs.columns(), strict=True):
+            column[at : self._count] = values
+
+    def batch(self) -> pa.RecordBatch:
+        return self._inputs.slice(0, self._count).to_batch()
 
 
 def recover_inputs(folder: Path, files: OsFiles | None = None) -> int:
@@ -173,14 +204,16 @@ def _read_part(folder: Path, first: int, is_journal: bool) -> Iterator[Inputs]:
         yield Inputs.from_batch(batch)
 
 
-def _seal(folder: Path, first: int, files: OsFiles) -> None:
-    """Put the Parquet file of a closed journal in its place; do nothing when that was done."""
+def _seal(folder: Path, first: int, files: OsFiles, held: _Held | None = None) -> None:
+    """Put the Parquet file of a closed journal in its place; do nothing when that was done.
+
+    `held` is what the journal holds; without it that is read.
+    """
     journal, path = folder / _name(first, "journal"), folder / _name(first, "parquet")
     if not journal.is_dir():
         return
     try:
-        batches = [] if path.exists() else _batches(journal)
-        if batches:
+        if not path.exists() and (batches := [held.batch()] if held else _batches(journal)):
             staging = path.with_name(f".{path.name}")
             table = pa.Table.from_batches(batches, INPUT_SCHEMA)
             pq.write_table(table, staging, row_group_size=len(table), **_write_options())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +56,21 @@ class Inputs:
         return len(self.kind)
 
     @classmethod
+    def zeros(cls, count: int) -> Self:
+        """Return so many rows of zeros, to be filled in."""
+        return cls(
+            *(np.zeros(count, np.uint8), np.zeros(count, np.uint8), np.zeros(count, np.int8)),
+            *(np.zeros(count, np.int64) for _ in range(6)),
+        )
+
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Return the columns, in their order."""
+        return (
+            *(self.kind, self.market, self.side, self.ts_us, self.price_ticks, self.qty_lots),
+            *(self.agg_id, self.first_id, self.last_id),
+        )
+
+    @classmethod
     def of_trades(cls, trades: Trades, market: int = 0) -> Self:
         """Return the trades of one instrument as inputs."""
         count = len(trades)
@@ -100,11 +115,13 @@ class Inputs:
 
     def slice(self, start: int, stop: int) -> Self:
         """Return rows [start, stop) as views of these columns."""
-        return type(self)(*(getattr(self, f.name)[start:stop] for f in fields(self)))
+        if start == 0 and stop >= len(self):
+            return self
+        return type(self)(*[column[start:stop] for column in self.columns()])
 
     def take(self, rows: NDArray[np.intp]) -> Self:
         """Return some rows, copied into new columns."""
-        return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return type(self)(*[column[rows] for column in self.columns()])
 
     @classmethod
     def concat(cls, parts: list[Self]) -> Self:
@@ -135,7 +152,7 @@ class Inputs:
 
     def to_batch(self) -> pa.RecordBatch:
         """Return them as an Arrow batch of `INPUT_SCHEMA`."""
-        columns = [np.ascontiguousarray(getattr(self, f.name)) for f in fields(self)]
+        columns = [np.ascontiguousarray(column) for column in self.columns()]
         return pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=INPUT_SCHEMA)
 
     @classmethod

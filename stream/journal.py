@@ -9,12 +9,14 @@ be as it was written. How segments look like: `stream.journal_files`.
 import re
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NoReturn, Self
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from flowtape.stream.journal_files import (
     FolderLock,
@@ -100,6 +102,8 @@ class JournalWriter:
         self._encoder = Encoder(schema)
         self._descriptor = -1
         self._size = 0
+        self.size_bytes = 0
+        """What this writer has written."""
         self._failure: JournalError | None = None
         self._closed = False
         self._path = folder
@@ -137,14 +141,35 @@ class JournalWriter:
         self._check()
         if not batch.num_rows or not batch.schema.equals(self.schema):
             raise ValueError("a journal takes batches of its own schema with at least one row")
-        seq, rows = self.batch_count, self.row_count + batch.num_rows
-        values_crc = self._values.crc32(seq, batch)
+        values_crc = self._values.crc32(self.batch_count, batch)
+        return self._append(batch.num_rows, values_crc, batch, durable=durable)
+
+    def append_columns(self, columns: Sequence[NDArray[np.generic]]) -> int:
+        """Write a batch as `append` does, of a schema of integers, given column by column.
+
+        The columns are C-contiguous, equally long and of the schema's types. Few rows take a
+        fraction of the time that Arrow would take for them.
+        """
+        self._check()
+        if not len(columns[0]):
+            raise ValueError("a journal takes batches of at least one row")
+        return self._append(len(columns[0]), NO_CRC, columns, durable=False)
+
+    def _append(
+        self,
+        row_count: int,
+        values_crc: str,
+        body: pa.RecordBatch | Sequence[NDArray[np.generic]],
+        *,
+        durable: bool,
+    ) -> int:
+        seq, rows = self.batch_count, self.row_count + row_count
         try:
             if self._descriptor >= 0 and self._size >= self._segment_bytes:
                 self._seal()
             if self._descriptor < 0:
                 self._begin()
-            self._put("batch", seq, rows, values_crc, batch)
+            self._put("batch", seq, rows, values_crc, body)
             if durable or self._sync_policy == "batch":
                 self._sync(self._descriptor)
             elif self._syncer is not None:
@@ -228,13 +253,21 @@ class JournalWriter:
         seq: int,
         rows: int,
         values_crc: str,
-        batch: pa.RecordBatch | None,
+        body: pa.RecordBatch | Sequence[NDArray[np.generic]] | None,
     ) -> None:
         prev = self._last.crc if self._last else NO_CRC
         stamp = Stamp(self.journal_id, self._number, kind, seq, rows, 0, prev, values_crc, NO_CRC)
-        stamp, message = self._encoder.encode(stamp, batch)
+        if body is None or isinstance(body, pa.RecordBatch):
+            stamp, message = self._encoder.encode(stamp, body)
+        elif (filled := self._encoder.filled(stamp, body)) is not None:
+            stamp, message = filled
+        else:
+            batch = pa.RecordBatch.from_arrays(list(map(pa.array, body)), schema=self.schema)
+            stamp = stamp._replace(values_crc=self._values.crc32(seq, batch))
+            stamp, message = self._encoder.encode(stamp, batch)
         write_whole(self._files, self._descriptor, message, self._path)
         self._size += len(message)
+        self.size_bytes += len(message)
         self._last = stamp
 
     def _die(self, error: BaseException) -> NoReturn:

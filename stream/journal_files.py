@@ -269,6 +269,9 @@ class Syncer:
     def _run(self) -> None:
         while self._dirty.wait() and not self._stop.wait(_SYNC_DELAY_S):
             self._dirty.clear()
+            if self._stop.is_set():
+                # It may have been said since, and what was cleared was meant to wake us for it.
+                return
             with self._guard:
                 if self._descriptor >= 0 and self.error is None:
                     try:

@@ -54,6 +54,7 @@ class Recording:
         self._failure: Exception | None = None
         self._commands = ledger.commands
         self._outputs = (ledger.fills, ledger.other_fills, ledger.order_events, ledger.equity)
+        self._input = int(self._snapshot()["input"])
         self._linked_commands = 0
         self._linked = [0] * len(self._outputs)
 
@@ -61,7 +62,7 @@ class Recording:
         """Return how many inputs the open block takes, one at least: a full one is closed."""
         if self._failure is not None:
             raise self._failure
-        left = self.chain.left(int(self._snapshot()["input"]))
+        left = self.chain.left(self._input)
         if left:
             return left
         self.link()
@@ -74,10 +75,12 @@ class Recording:
     def trades(self, trades: Columns) -> None:
         """Take in trades that were applied; `room` must have been asked."""
         self.chain.add_trades(trades)
+        self._input += len(trades.ts_us)
 
     def statement(self, kind: InputKind, market: int, ts_us: int, a: int = 0, b: int = 0) -> None:
         """Take in another input that was applied; `room` must have been asked."""
         self.chain.add(kind, market, ts_us, a, b)
+        self._input += 1
 
     def settled(self, engine: Standings) -> None:
         """Tell the sink that everything so far is written down."""

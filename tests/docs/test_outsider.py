@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from flowtape.replay.demo_tape import DEMO_SYMBOL, demo_store
-from flowtape.replay.sessions import Range, genesis_of, summary_of
+from flowtape.replay.sessions import Range, genesis_of
+from flowtape.replay.summary import summary_of
 from flowtape.replay.tapes import Tape
 from flowtape.replay.track import fold
 from flowtape.stream.config import EngineConfig

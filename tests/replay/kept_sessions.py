@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flowtape.replay.generate import GeneratorConfig, generate
-from flowtape.replay.sessions import Range, genesis_of, summary_of
+from flowtape.replay.sessions import Range, genesis_of
+from flowtape.replay.summary import summary_of
 from flowtape.replay.tape_writer import add_trades
 from flowtape.replay.tapes import Tape, TapeStore
 from flowtape.replay.together import Tapes

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flowtape.replay.sessions import live_genesis, summary_of
+from flowtape.replay.sessions import live_genesis
+from flowtape.replay.summary import summary_of
 from flowtape.stream.config import Decide, EngineConfig
 from flowtape.stream.desk import carry_out
 from flowtape.stream.engine import Engine

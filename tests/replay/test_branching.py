@@ -9,7 +9,8 @@ import pytest
 from flowtape.replay.branching import Fork, OrdersAgain, branch, fork_at, fork_before
 from flowtape.replay.resuming import resume
 from flowtape.replay.session_rows import SessionRows
-from flowtape.replay.sessions import run_again, summary_of
+from flowtape.replay.sessions import run_again
+from flowtape.replay.summary import summary_of
 from flowtape.replay.track import Track
 from flowtape.replay.verifying import verify
 from flowtape.stream.commands import CommandKind, Origin

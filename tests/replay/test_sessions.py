@@ -9,10 +9,11 @@ from typing import ClassVar
 
 import pytest
 
-from flowtape.replay import sessions, verifying
+from flowtape.replay import verifying
 from flowtape.replay.demo_tape import DEMO_SYMBOL, demo_store
 from flowtape.replay.session_store import SessionStore
 from flowtape.replay.sessions import Range, genesis_of
+from flowtape.replay.summary import summary_of
 from flowtape.replay.tapes import Tape
 from flowtape.replay.verifying import OtherSemanticsError
 from flowtape.stream.commands import Origin
@@ -65,7 +66,7 @@ def run(
             person(engine)
     if stop_row is None:
         engine.end()
-        writer.finish(sessions.summary_of(engine, writer.chain.value))
+        writer.finish(summary_of(engine, writer.chain.value))
     else:
         writer.close()
     return Session.open(writer.folder)
