@@ -341,7 +341,7 @@ def test_a_replay_that_is_kept_says_that_it_stands_still(call: str, tmp_path: Pa
         state, before = player.state(), len(Session.open(writer.folder).commands())
         assert not state.playing
         assert isinstance(player.error, JournalError)
-        assert engine.view.notice == str(player.error)
+        assert engine.view.notice == f"halted: {player.error}"
         player.play()
         with pytest.raises(FlowError, match="the replay stands still"):
             player.ask(ticket)
