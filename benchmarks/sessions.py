@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import data
-from flowtape.replay.sessions import Range, genesis_of, summary_of
-from flowtape.replay.verifying import verify
+from flowtape.replay.sessions import Range, genesis_of
+from flowtape.replay.summary import summary_of
 from flowtape.replay.tapes import Tape
 from flowtape.replay.track import fold
+from flowtape.replay.verifying import verify
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.session import Session, SessionWriter
