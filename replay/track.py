@@ -140,6 +140,8 @@ class Track:
     def _keep_checkpoint(self) -> None:
         if self.engine.recorded or self.row <= max(self._checkpoint_rows, default=-1):
             return
+        # Commands may have been given again behind the row.
+        self.engine.show()
         self._checkpoint_rows.append(self.row)
         self._checkpoints.append(self.engine.checkpoint())
 
