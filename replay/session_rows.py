@@ -14,9 +14,10 @@ from flowtape.stream.engine import Engine
 from flowtape.stream.errors import FlowError
 from flowtape.stream.genesis import Genesis, Parent
 from flowtape.stream.inputs import Inputs
+from flowtape.stream.instrument import Instrument
 from flowtape.stream.recording import SessionSink
 from flowtape.stream.records import Records
-from flowtape.stream.session import Session, SessionError
+from flowtape.stream.session import Session, SessionError, SymbolGap, gaps_in
 from flowtape.stream.strategy import Strategy
 
 PIECE_ROWS = 1 << 17
@@ -49,6 +50,11 @@ class SessionRows:
     def segments(self) -> list[Piece]:
         """Return all of them, in order."""
         return list(self._segments)
+
+    def gaps(self, instruments: Sequence[Instrument]) -> tuple[SymbolGap, ...]:
+        """Return the aggregate ids that no one could deliver, in order; none of tapes."""
+        own = (segment for segment in self._segments if isinstance(segment, Inputs))
+        return gaps_in(own, instruments)
 
     def pieces(self, start: int, stop: int, cut: int = PIECE_ROWS) -> Iterator[Piece]:
         """Yield inputs [start, stop), counted from 0, as far as they are there, `cut` at a time."""

@@ -157,7 +157,7 @@ def verify(
         block_count=comparer.block_count,
         input_count=int(links["input"][comparer.block_count - 1]) if comparer.block_count else 0,
         command_count=len(given) if strategy is None else comparer.command_count,
-        gaps=session.gaps(),
+        gaps=rows.gaps(genesis.instruments),
         ended=ended,
         difference=difference,
     )

@@ -60,6 +60,7 @@ class InputLog:
             _seal(folder, self._first, self._files)
             self._first += _row_count(folder, self._first)
         self._journal = self._open(self._first)
+        self._spare: list[_Held] = []
         self._held = self._nothing_held()
 
     @property
@@ -108,11 +109,20 @@ class InputLog:
         self._journal = self._open(first)
         self._first = first
         self._held = self._nothing_held()
-        self._sealing = self._sealer.submit(_seal, self.folder, full, self._files, held)
+        self._sealing = self._sealer.submit(self._seal_full, full, held)
+
+    def _seal_full(self, first: int, held: "_Held | None") -> None:
+        _seal(self.folder, first, self._files, held)
+        if held is not None:
+            held.clear()
+            self._spare.append(held)
 
     def _nothing_held(self) -> "_Held | None":
         """Begin a copy of a journal that is empty; one that was gone on with is read later."""
-        return None if self._journal.row_count else _Held()
+        if self._journal.row_count:
+            return None
+        # Memory that was used before costs less than memory that is new.
+        return self._spare.pop() if self._spare else _Held()
 
     def _take_failure(self) -> None:
         """Raise what went wrong on the thread: a full disk must not go unnoticed."""
@@ -135,6 +145,9 @@ class _Held:
             self._inputs = Inputs.concat([self._inputs, more])
         for column, values in zip(self._inputs.columns(), inputs.columns(), strict=True):
             column[at : self._count] = values
+
+    def clear(self) -> None:
+        self._count = 0
 
     def batch(self) -> pa.RecordBatch:
         return self._inputs.slice(0, self._count).to_batch()
@@ -186,13 +199,17 @@ def read_inputs(folder: Path, first_input: int = 1) -> Iterator[Inputs]:
 def _read_part(folder: Path, first: int, is_journal: bool) -> Iterator[Inputs]:
     if is_journal:
         path = folder / _name(first, "journal")
-        yield from map(Inputs.from_batch, _batches(path))
+        pieces = [Inputs(*found) for _, found in JournalReader(path, INPUT_SCHEMA).columns()]
+        if pieces:
+            yield Inputs.concat(pieces)
         if not path.is_dir():
             raise FileNotFoundError(path)
         return
     path = folder / _name(first, "parquet")
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        # A part has too few rows for threads to be worth their start.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(use_threads=False)
         if not table.schema.equals(INPUT_SCHEMA):
             raise OSError("it has other columns")
     except FileNotFoundError:

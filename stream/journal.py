@@ -9,10 +9,10 @@ be as it was written. How segments look like: `stream.journal_files`.
 import re
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -43,10 +43,13 @@ from flowtape.stream.journal_messages import (
     is_sealed_end,
     missing,
     opening_of,
+    template_of,
+    values_seed,
     walk,
     whole_message_behind,
 )
 from flowtape.stream.journal_recovery import Recovery, recover
+from flowtape.stream.journal_templates import TEMPLATE_ROWS_MAX, Template
 
 __all__ = [
     "JournalDamagedError",
@@ -54,8 +57,11 @@ __all__ = [
     "JournalReader",
     "JournalWriter",
     "Recovery",
+    "array_of",
     "recover",
 ]
+
+T = TypeVar("T")
 
 SyncPolicy = Literal["none", "1s", "batch"]
 
@@ -302,6 +308,8 @@ class JournalReader:
         self.folder = folder
         self.schema = schema
         self._values = Values(schema)
+        self._template: Template | None = None
+        self._asked_for_template = False
 
     @property
     def batch_count(self) -> int:
@@ -322,18 +330,29 @@ class JournalReader:
         Raises JournalDamagedError where something is not as it was written, and JournalError when
         the disk cannot be read or the journal has another schema.
         """
+        return self._read(first_seq, self._decode)
+
+    def columns(self, first_seq: int = 0) -> Iterator[tuple[int, list[NDArray[Any]]]]:
+        """Yield number and columns of batches of a schema without text, as `batches` does.
+
+        Batches of few rows take a fraction of the time that Arrow would take for them.
+        """
+        return self._read(first_seq, self._decode_columns)
+
+    def _read(
+        self, first_seq: int, decode: Callable[[Path, bytes, int, int, Stamp], T]
+    ) -> Iterator[tuple[int, T]]:
         number, last = self._start(first_seq)
         while (segment := self._segment(number)) is not None:
             path, data = segment
-            stream, source, end = None, pa.BufferReader(data), 0
+            end = 0
             for start, stamp in fitting(data, number, last):
+                row_count = stamp.row_count - (last.row_count if last else 0)
                 end, last = start + stamp.size_bytes, stamp
                 if stamp.kind == "schema":
                     check_schema(path, data[:end], self.schema)
-                    stream = pa.ipc.open_stream(source)
                 elif stamp.kind == "batch":
-                    assert stream is not None
-                    batch = self._decode(stream, source, path, start, stamp)
+                    batch = decode(path, data, start, row_count, stamp)
                     if stamp.seq >= first_seq:
                         yield stamp.seq, batch
             if path.suffix == ".open":
@@ -346,17 +365,14 @@ class JournalReader:
             number += 1
 
     def _decode(
-        self,
-        stream: pa.RecordBatchStreamReader,
-        source: pa.BufferReader,
-        path: Path,
-        start: int,
-        stamp: Stamp,
+        self, path: Path, data: bytes, start: int, row_count: int, stamp: Stamp
     ) -> pa.RecordBatch:
         try:
-            batch = stream.read_next_batch().replace_schema_metadata(self.schema.metadata)
+            source = pa.BufferReader(pa.py_buffer(data).slice(start))
+            batch = pa.ipc.read_record_batch(pa.ipc.read_message(source), self.schema)
             if (
-                source.tell() == start + stamp.size_bytes
+                source.tell() == stamp.size_bytes
+                and batch.num_rows == row_count
                 and self._values.crc32(stamp.seq, batch) == stamp.values_crc
             ):
                 return batch
@@ -364,6 +380,20 @@ class JournalReader:
             pass
         what = "the values are not those that were written"
         raise JournalDamagedError(path, start, what, stamp.seq)
+
+    def _decode_columns(
+        self, path: Path, data: bytes, start: int, row_count: int, stamp: Stamp
+    ) -> list[NDArray[np.generic]]:
+        if not self._asked_for_template:
+            self._asked_for_template = True
+            self._template = template_of(self.schema, stamp)
+        if self._template is not None and row_count <= TEMPLATE_ROWS_MAX:
+            seed, stamp_bytes = values_seed(stamp.seq, row_count), len(stamp.text())
+            found = self._template.read(data, start, stamp_bytes, row_count, seed)
+            if found is not None and f"{found[1]:08x}" == stamp.values_crc:
+                return found[0]
+        batch = self._decode(path, data, start, row_count, stamp)
+        return [array_of(column) for column in batch.columns]
 
     def _start(self, first_seq: int) -> tuple[int, Stamp | None]:
         """Choose the segment to begin with, and the stamp of the message before it."""
@@ -419,6 +449,15 @@ class JournalReader:
             if path.suffix != ".open" or whole_message_behind(data, end):
                 raise damaged(path, data, end, last, number)
         return last
+
+
+def array_of(column: pa.Array) -> NDArray[np.generic]:
+    """Return a column of integers or fixed-size binary, without nulls, as a view."""
+    if not pa.types.is_fixed_size_binary(column.type):
+        array: NDArray[np.generic] = column.to_numpy()
+        return array
+    kind = np.dtype((np.void, column.type.byte_width))
+    return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
 
 
 def _sealed_end(folder: Path, schema: pa.Schema) -> Stamp | None:

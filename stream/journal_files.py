@@ -250,7 +250,9 @@ class Syncer:
 
     def wrote(self) -> None:
         """Say that there is something to send on."""
-        self._dirty.set()
+        # Setting takes a lock; whoever clears it sends on what was written before.
+        if not self._dirty.is_set():
+            self._dirty.set()
 
     def sync_now(self, descriptor: int) -> None:
         """Send a file on at once; also raises what the thread met earlier."""

@@ -238,7 +238,7 @@ class Values:
         Text counts as the offsets of its ends from the column's start, then its bytes.
         """
         rows = batch.num_rows
-        crc = zlib.crc32(_SEQ_AND_ROWS.pack(seq, rows))
+        crc = values_seed(seq, rows)
         for width, column in zip(self._widths, batch.columns, strict=True):
             if column.null_count:
                 raise ValueError("a journal takes no nulls")
@@ -271,8 +271,8 @@ class Encoder:
         self._schema = schema
         columns = [pa.array([], field.type) for field in schema]
         self._no_rows = pa.record_batch(columns, schema=schema)
-        self._kinds = plain_kinds(schema)
         self._template: Template | None = None
+        self._asked_for_template = False
         self._memory = bytearray()
         self._renew(1 << 16)
 
@@ -307,32 +307,24 @@ class Encoder:
         The stamp's checksum of the values is made here.
         """
         row_count = len(columns[0])
-        if self._kinds is None or row_count > TEMPLATE_ROWS_MAX:
+        if row_count > TEMPLATE_ROWS_MAX:
             return None
-        if self._template is None:
-            self._template = self._new_template(stamp, self._kinds)
-            if self._template is None:
-                self._kinds = None
-                return None
+        if not self._asked_for_template:
+            self._asked_for_template = True
+            self._template = template_of(self._schema, stamp)
         template = self._template
+        if template is None:
+            return None
         template.fill(columns)
-        values_crc = template.values_crc32(zlib.crc32(_SEQ_AND_ROWS.pack(stamp.seq, row_count)))
-        size = len(template.message)
-        stamp = stamp._replace(size_bytes=size, values_crc=f"{values_crc:08x}")
-        text = stamp.text().encode()
+        seq, rows = stamp.seq, stamp.row_count
+        values_crc = template.values_crc32(values_seed(seq, row_count))
+        place = (stamp.journal, stamp.segment, stamp.kind, seq, rows, len(template.message))
+        checks = (stamp.prev, f"{values_crc:08x}")
+        text = Stamp(*place, *checks, NO_CRC).text().encode()
         template.stamp(0, text)
         crc = f"{zlib.crc32(template.message):08x}"
         template.stamp(len(text) - _CRC_CHARS, crc.encode())
-        return stamp._replace(crc=crc), template.message
-
-    def _new_template(self, stamp: Stamp, kinds: Sequence[np.dtype[np.generic]]) -> Template | None:
-        _, message = self.encode(stamp, sample_batch(self._schema, kinds))
-        match = _search(message, 0)
-        assert match is not None
-        try:
-            return Template(bytes(message), match.start(), kinds)
-        except ValueError:
-            return None
+        return Stamp(*place, *checks, crc), template.message
 
     def _renew(self, room_bytes: int) -> None:
         # An Arrow writer cannot go back in its memory, so another begins there when it is full.
@@ -341,6 +333,25 @@ class Encoder:
         self._sink = pa.FixedSizeBufferWriter(pa.py_buffer(self._memory))
         self._stream = pa.ipc.new_stream(self._sink, self._schema)
         self._stream.write_batch(self._no_rows)
+
+
+def template_of(schema: pa.Schema, stamp: Stamp) -> Template | None:
+    """Return a template of a schema's batches in the journal of a stamp; None if there is none."""
+    kinds = plain_kinds(schema)
+    if kinds is None:
+        return None
+    _, message = Encoder(schema).encode(stamp, sample_batch(schema, kinds))
+    match = _search(message, 0)
+    assert match is not None
+    try:
+        return Template(bytes(message), match.start(), kinds)
+    except ValueError:
+        return None
+
+
+def values_seed(seq: int, row_count: int) -> int:
+    """Return the CRC-32 of what comes before the values in that of the values."""
+    return zlib.crc32(_SEQ_AND_ROWS.pack(seq, row_count))
 
 
 def walk(

@@ -30,8 +30,9 @@ class _Layout:
     ) -> None:
         nodes, buffers = [], []
         self.columns: list[NDArray[np.generic]] = []
-        self.spans: list[memoryview] = []
-        """The values in their order; columns without room between them are one."""
+        self.offsets: list[int] = []
+        self.extents: list[tuple[int, int]] = []
+        """Where the values are, in their order; columns without room between them are one."""
         self.gaps: list[memoryview] = []
         at = since = start
         for kind in kinds:
@@ -39,18 +40,22 @@ class _Layout:
             # A column has a buffer of which values are null, which is empty, and one of values.
             nodes += [row_count, 0]
             buffers += [at - start, 0, at - start, length]
+            self.offsets.append(at)
             self.columns.append(np.frombuffer(message, kind, row_count, at))
             at += length
             if gap := -length % _ALIGNMENT_BYTES:
-                self.spans.append(message[since:at])
+                self.extents.append((since, at))
                 self.gaps.append(message[at : at + gap])
                 at = since = at + gap
         if at > since:
-            self.spans.append(message[since:at])
+            self.extents.append((since, at))
+        self.spans = [message[first:end] for first, end in self.extents]
         self.message = message[:at]
         self.nodes, self.buffers = _packed(*nodes), _packed(*buffers)
         self.body_bytes = _packed(at - start)
         self.row_count = _packed(row_count)
+        self.head: tuple[bytes, bytes] | None = None
+        """What comes before the stamp and behind it, once that is known."""
 
 
 class Template:
@@ -87,17 +92,40 @@ class Template:
 
     def fill(self, columns: Sequence[NDArray[np.generic]]) -> None:
         """Put values in; with them the message has as many rows as they are."""
-        row_count = len(columns[0])
-        layout = self._layouts.get(row_count) or self._layout_of(row_count)
-        if layout is not self._layout:
-            numbers = (layout.nodes, layout.buffers, layout.body_bytes, layout.row_count)
-            for place, number in zip(self._places, numbers, strict=True):
-                self._memory[place] = number
-            for gap in layout.gaps:
-                gap[:] = bytes(len(gap))
-            self._layout = layout
+        layout = self._layout_of(len(columns[0]))
+        self._take_on(layout)
         for place_of, column in zip(layout.columns, columns, strict=True):
             place_of[:] = column
+
+    def read(
+        self, data: bytes, start: int, stamp_bytes: int, row_count: int, crc: int
+    ) -> tuple[list[NDArray[np.generic]], int] | None:
+        """Return the columns of the message at `start`, and the CRC-32 of the values behind `crc`.
+
+        None unless it is laid out as this one is.
+        """
+        layout = self._layout_of(row_count)
+        if layout.head is None:
+            self._take_on(layout)
+            stamp_end = self._stamp_at + stamp_bytes
+            head = self._memory[: self._stamp_at], self._memory[stamp_end : self._body_at]
+            layout.head = head[0].tobytes(), head[1].tobytes()
+        before, behind = layout.head
+        behind_at = start + self._body_at - len(behind)
+        if (
+            data[start : start + len(before)] != before
+            or data[behind_at : behind_at + len(behind)] != behind
+            or start + len(layout.message) > len(data)
+        ):
+            return None
+        view = memoryview(data)
+        for first, end in layout.extents:
+            crc = zlib.crc32(view[start + first : start + end], crc)
+        columns = [
+            np.frombuffer(data, kind, row_count, start + offset)
+            for kind, offset in zip(self._kinds, layout.offsets, strict=True)
+        ]
+        return columns, crc
 
     @property
     def message(self) -> memoryview:
@@ -115,7 +143,19 @@ class Template:
         start = self._stamp_at + at
         self._memory[start : start + len(text)] = text
 
+    def _take_on(self, layout: _Layout) -> None:
+        if layout is self._layout:
+            return
+        numbers = (layout.nodes, layout.buffers, layout.body_bytes, layout.row_count)
+        for place, number in zip(self._places, numbers, strict=True):
+            self._memory[place] = number
+        for gap in layout.gaps:
+            gap[:] = bytes(len(gap))
+        self._layout = layout
+
     def _layout_of(self, row_count: int) -> _Layout:
+        if (known := self._layouts.get(row_count)) is not None:
+            return known
         if len(self._layouts) >= _LAYOUTS_KEPT:
             self._layouts.clear()
         layout = _Layout(self._kinds, row_count, self._memory, self._body_at)

@@ -9,19 +9,16 @@ summary.json        what became of it, once it has ended; everything in it follo
 """
 
 import contextlib
-import functools
 import json
 import os
 import secrets
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pyarrow as pa
 
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import (
@@ -35,8 +32,23 @@ from flowtape.stream.errors import FlowError, InputError
 from flowtape.stream.genesis import Genesis
 from flowtape.stream.input_log import InputLog, read_inputs, recover_inputs
 from flowtape.stream.inputs import InputKind, Inputs
-from flowtape.stream.journal import JournalError, JournalReader, JournalWriter, SyncPolicy, recover
+from flowtape.stream.instrument import Instrument
+from flowtape.stream.journal import (
+    JournalError,
+    JournalReader,
+    JournalWriter,
+    SyncPolicy,
+    recover,
+)
 from flowtape.stream.journal_files import OsFiles, explain, is_written
+from flowtape.stream.record_journals import (
+    anew_of,
+    cut_behind,
+    pack,
+    read_records,
+    schema_of,
+    to_batch,
+)
 from flowtape.stream.records import COMMAND, LINK, Records
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -165,13 +177,13 @@ class SessionWriter:
         last = [piece.kind[-1] for piece in session.inputs(max(input_count, 1))]
         linked = input_count if last == [InputKind.END] else input_count - 1
         for name, dtype, kept in (("commands", COMMAND, input_count), ("links", LINK, linked)):
-            journal, anew = folder / name, _anew(folder / name)
+            journal, anew = folder / name, anew_of(folder / name)
             if anew.is_dir() and not journal.exists():
-                # A process died between the two renames of `_cut_behind`.
+                # A process died between the two renames of `_put_anew`.
                 anew.rename(journal)
             recover(journal, schema_of(dtype), files=files)
             if not session.genesis.tapes:
-                _cut_behind(journal, dtype, kept, files)
+                cut_behind(journal, dtype, kept, files)
         standing = session.checkpoint(None if session.genesis.tapes else input_count)
         forget_behind(folder / "checkpoints", standing)
         return cls(folder, session.genesis, sync, files)
@@ -183,10 +195,15 @@ class SessionWriter:
         """
         if self.genesis.tapes and inputs.kind[0] == InputKind.END:
             return
-        with self._alive():
+        if self._failure is not None:
+            raise self._failure
+        try:
             if self._inputs is None:
                 self._inputs = InputLog(self.folder / "inputs", sync=self._sync, files=self._files)
             self._inputs.append(inputs)
+        except JournalError as error:
+            self._failure = error
+            raise
 
     def commands(self, commands: Records, *, durable: bool) -> None:
         """Write commands down; with `durable` they survive a power cut when this returns."""
@@ -226,6 +243,7 @@ class SessionWriter:
     def finish(self, summary: Summary) -> None:
         """Seal the journals of a session that has ended, and say what became of it."""
         self.close()
+        pack(self.folder / "commands", COMMAND, self._files or OsFiles())
         path = self.folder / "summary.json"
         try:
             _write_whole(path, json.dumps(asdict(summary), indent=1) + "\n")
@@ -278,11 +296,11 @@ class Session:
 
     def commands(self) -> Records:
         """Return all commands, records of `records.COMMAND`; raises JournalDamagedError."""
-        return _read(self.folder / "commands", COMMAND)
+        return read_records(self.folder / "commands", COMMAND)
 
     def links(self) -> Records:
         """Return all links, records of `records.LINK`; raises JournalDamagedError."""
-        return _read(self.folder / "links", LINK)
+        return read_records(self.folder / "links", LINK)
 
     def inputs(self, first: int = 1) -> Iterator[Inputs]:
         """Yield the inputs that no tape holds, from the `first` on; raises JournalDamagedError."""
@@ -291,17 +309,12 @@ class Session:
     def checkpoint(self, input_count: int | None) -> Standing | None:
         """Return the newest checkpoint within so many inputs and the commands there are."""
         folder, markets = self.folder / "checkpoints", len(self.genesis.instruments)
-        return newest_checkpoint(folder, input_count, len(self.commands()), markets)
+        command_count = JournalReader(self.folder / "commands", schema_of(COMMAND)).row_count
+        return newest_checkpoint(folder, input_count, command_count, markets)
 
     def gaps(self) -> tuple[SymbolGap, ...]:
         """Return the aggregate ids that no one could deliver, in order."""
-        found = []
-        for piece in self.inputs():
-            for at in np.flatnonzero(piece.kind == InputKind.GAP).tolist():
-                symbol = self.genesis.instruments[int(piece.market[at])].symbol
-                span = int(piece.price_ticks[at]), int(piece.qty_lots[at])
-                found.append(SymbolGap(symbol, *span))
-        return tuple(found)
+        return gaps_in(self.inputs(), self.genesis.instruments)
 
     def last_id(self, market: int = 0) -> int | None:
         """Return the last aggregate id of an instrument that is accounted for, None before one."""
@@ -328,92 +341,14 @@ class Session:
         return self.summary is not None
 
 
-@functools.cache
-def schema_of(dtype: np.dtype[np.void]) -> pa.Schema:
-    """Return the Arrow schema of records: a column for each number or hash."""
-    return pa.schema([pa.field(name, _arrow_type(kind), False) for name, kind, _ in _leaves(dtype)])
-
-
-def to_batch(records: Records) -> pa.RecordBatch:
-    """Return records as an Arrow batch of `schema_of` their dtype."""
-    columns = []
-    for _, kind, path in _leaves(records.dtype):
-        column: np.ndarray = records
-        for name in path:
-            column = column[name]
-        if kind.kind == "V":
-            raw = pa.py_buffer(np.ascontiguousarray(column).tobytes())
-            columns.append(pa.Array.from_buffers(_arrow_type(kind), len(column), [None, raw]))
-        else:
-            columns.append(pa.array(np.ascontiguousarray(column)))
-    return pa.RecordBatch.from_arrays(columns, schema=schema_of(records.dtype))
-
-
-def from_batch(batch: pa.RecordBatch, dtype: np.dtype[np.void]) -> Records:
-    """Return an Arrow batch as records."""
-    records = np.zeros(batch.num_rows, dtype)
-    for number, (_, kind, path) in enumerate(_leaves(dtype)):
-        place = records
-        for name in path[:-1]:
-            place = place[name]
-        column = batch.column(number)
-        if kind.kind == "V":
-            start = column.offset * kind.itemsize
-            raw = column.buffers()[1][start : start + len(column) * kind.itemsize]
-            place[path[-1]] = np.frombuffer(raw, kind)
-        else:
-            place[path[-1]] = column.to_numpy()
-    return records
-
-
-@functools.cache
-def _leaves(dtype: np.dtype[np.void]) -> list[tuple[str, np.dtype[np.generic], tuple[str, ...]]]:
-    """Name, type and path of every field that is not reserved, inner ones by their own names."""
-    found: list[tuple[str, np.dtype[np.generic], tuple[str, ...]]] = []
-    for name in dtype.names or ():
-        kind = dtype[name]
-        if name.startswith("reserved"):
-            continue
-        if kind.names:
-            found += [(f"{name}_{n}", k, (name, *path)) for n, k, path in _leaves(kind)]
-        else:
-            found.append((name, kind, (name,)))
-    return found
-
-
-def _arrow_type(kind: np.dtype[np.generic]) -> pa.DataType:
-    return pa.binary(kind.itemsize) if kind.kind == "V" else pa.from_numpy_dtype(kind)
-
-
-def _read(folder: Path, dtype: np.dtype[np.void]) -> Records:
-    batches = JournalReader(folder, schema_of(dtype)).batches()
-    pieces = [from_batch(batch, dtype) for _, batch in batches]
-    return np.concatenate([np.zeros(0, dtype), *pieces])
-
-
-def _anew(folder: Path) -> Path:
-    """Where a journal is written anew before it takes the place of the one there."""
-    return folder.with_name(f".{folder.name}")
-
-
-def _cut_behind(folder: Path, dtype: np.dtype[np.void], input_count: int, files: OsFiles) -> None:
-    """Keep the records of a closed journal whose inputs are there; mostly all of them are."""
-    records = _read(folder, dtype)
-    kept = records[records["input"] <= input_count]
-    if len(kept) == len(records):
-        return
-    made = _anew(folder)
-    shutil.rmtree(made, ignore_errors=True)
-    with JournalWriter(made, schema_of(dtype), files=files) as journal:
-        if len(kept):
-            journal.append(to_batch(kept), durable=True)
-    gone = folder.with_name(f"{folder.name}-{os.urandom(4).hex()}.ahead")
-    try:
-        files.rename(folder, gone)
-        files.rename(made, folder)
-        files.sync_folder(folder.parent)
-    except OSError as error:
-        raise explain(folder, error) from error
+def gaps_in(pieces: Iterable[Inputs], instruments: Sequence[Instrument]) -> tuple[SymbolGap, ...]:
+    """Return the aggregate ids that no one could deliver, of inputs in order."""
+    found = []
+    for piece in pieces:
+        for at in np.flatnonzero(piece.kind == InputKind.GAP).tolist():
+            span = int(piece.price_ticks[at]), int(piece.qty_lots[at])
+            found.append(SymbolGap(instruments[int(piece.market[at])].symbol, *span))
+    return tuple(found)
 
 
 def _write_whole(path: Path, text: str) -> None:

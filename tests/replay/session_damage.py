@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from flowtape.stream.inputs import INPUT_SCHEMA, InputKind
 from flowtape.stream.journal import JournalReader, JournalWriter
 from flowtape.stream.journal_messages import fitting
+from flowtape.stream.record_journals import from_batch, schema_of, to_batch
 from flowtape.stream.records import COMMAND, LINK
-from flowtape.stream.session import from_batch, schema_of, to_batch
 from tests.replay.courses import Course, Run, copied
 from tests.replay.faulty_files import FaultyFiles
 

@@ -20,7 +20,8 @@ from flowtape.stream.commands import DiffersError
 from flowtape.stream.errors import FlowError
 from flowtape.stream.inputs import InputKind
 from flowtape.stream.journal import JournalError, JournalReader, recover
-from flowtape.stream.session import Session, SessionWriter, from_batch
+from flowtape.stream.record_journals import from_batch
+from flowtape.stream.session import Session, SessionWriter
 from tests.replay.courses import (
     Brisk,
     Course,

@@ -11,8 +11,9 @@ import pytest
 from flowtape.replay.structure import check_structure
 from flowtape.replay.verifying import verify
 from flowtape.stream.journal import JournalWriter
+from flowtape.stream.record_journals import schema_of, to_batch
 from flowtape.stream.records import COMMAND, LINK, Records
-from flowtape.stream.session import Session, schema_of, to_batch
+from flowtape.stream.session import Session
 from tests.replay.live_sessions import Calm, no_tape, run_live
 from tests.replay.test_sessions import Slow, click, open_tape, run
 
