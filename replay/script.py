@@ -42,6 +42,10 @@ class Script:
 
     def apply(self, engine: Engine, piece: Piece) -> None:
         """Apply inputs, and behind each one the commands that the engine has not yet had there."""
+        with engine.gathering(piece):
+            self._apply(engine, piece)
+
+    def _apply(self, engine: Engine, piece: Piece) -> None:
         at, here = 0, engine.input
         while True:
             self.catch_up(engine, here)

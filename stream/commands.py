@@ -35,7 +35,9 @@ class DiffersError(FlowError):
 
 def calls_of(commands: Records) -> Iterator[Records]:
     """Yield commands in their order, those of one call together."""
-    if len(commands) == 0:
+    if len(commands) <= 1:
+        if len(commands):
+            yield commands
         return
     new = (np.diff(commands["input"]) != 0) | (np.diff(commands["place"].astype(np.int64)) != 0)
     yield from np.split(commands, np.flatnonzero(new) + 1)
@@ -51,12 +53,13 @@ def repeat(kernel: Kernel, call: Records) -> None:
     kind = CommandKind(int(first["kind"]))
     if kind is CommandKind.PLACE:
         requests = np.ascontiguousarray(call["request"]).view(np.uint8)
-        ids = kernel.place(ts_us, requests)
-        if ids != call["order_id"].tolist():
-            raise DiffersError(
-                f"behind input {int(first['input'])} an order was number {int(first['order_id'])}, "
-                f"now it is {ids[0]}"
-            )
+        ids, recorded = kernel.place(ts_us, requests), call["order_id"].tolist()
+        for then, now in zip(recorded, ids, strict=True):
+            if then != now:
+                raise DiffersError(
+                    f"behind input {int(first['input'])} an order was number {then}, now it is "
+                    f"{now}"
+                )
     elif kind is CommandKind.CANCEL:
         kernel.cancel(ts_us, int(first["order_id"]))
     elif kind is CommandKind.CANCEL_ALL:

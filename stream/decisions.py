@@ -89,6 +89,11 @@ class Decisions:
     def _market(self) -> Market:
         return self._outputs[0].market
 
+    @property
+    def awaited(self) -> bool:
+        """Whether there is a strategy to be asked at decision points."""
+        return self.strategy is not None and not self.rests
+
     def start(self) -> None:
         """Let the strategy set itself up."""
         strategy = self.strategy

@@ -1,7 +1,8 @@
 """The engine: inputs of one instrument or several through the kernel to strategy and ledger."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from flowtape.stream.history import OrderHistory
 from flowtape.stream.inputs import InputKind, Inputs, tell
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger, LedgerMark
-from flowtape.stream.outputs import Columns, MarketOutputs
+from flowtape.stream.outputs import NO_BUBBLES, Columns, MarketOutputs
 from flowtape.stream.ports import Event, Gap
 from flowtape.stream.recording import Recording, SessionSink
 from flowtape.stream.records import ACCOUNT, COMMAND, Records
@@ -85,6 +86,7 @@ class Engine:
         """Time of the first trade; 0 before it."""
         self._kernel = make_kernel(self.instruments, config, BUBBLES_KEPT if looks else 0)
         self._shown = shown
+        self._gathers = False
         self._recording = (
             None
             if recorded is None
@@ -204,10 +206,13 @@ class Engine:
         at, count = 0, len(batch)
         if self.start_us == 0 and count:
             self.start_us = int(trades.ts_us[0])
-        while at < count:
-            at, decides = self._kernel.run(batch, at)
-            if decides:
-                self._decisions.decide()
+        if self._decisions.awaited:
+            while at < count:
+                at, decides = self._kernel.run(batch, at)
+                if decides:
+                    self._decisions.decide()
+        else:
+            self._kernel.run_through(batch)
         self._collect(trades, first_input)
 
     def apply_event(self, event: Event, market: int = 0) -> None:
@@ -332,7 +337,9 @@ class Engine:
             ledger=self.ledger.mark(),
             strategy=copied(self.strategy),
             fills_seen=self._decisions.fills_seen,
-            bubbles=tuple(one.untold() for one in self._outputs),
+            bubbles=tuple(
+                one.untold() if self._decisions.awaited else NO_BUBBLES for one in self._outputs
+            ),
             place=self._place,
         )
 
@@ -367,9 +374,7 @@ class Engine:
                     first_input += 1
                     continue
                 batch = self._batch_of(trades)
-                at = 0
-                while at < len(batch):
-                    at, _ = kernel.run(batch, at)
+                kernel.run_through(batch)
                 for one in self._outputs:
                     one.recall(kernel, trades, first_input)
                 first_input += len(batch)
@@ -415,7 +420,24 @@ class Engine:
         ledger.append_bytes("order_events", kernel.take_order_events())
         ledger.append_bytes("equity", kernel.take_equity())
 
+    @contextmanager
+    def gathering(self, trades: Columns) -> Iterator[None]:
+        """Bring ledger and views up to date once, when all of these trades were applied.
+
+        They may be applied in pieces, with commands between.
+        """
+        first_input, applied = self.input + 1, None
+        self._gathers = True
+        try:
+            yield
+            applied = trades
+        finally:
+            self._gathers = False
+            self._collect(applied, first_input)
+
     def _collect(self, trades: Columns | None, first_input: int) -> None:
+        if self._gathers:
+            return
         self._keep_outputs()
         if self._shown:
             with self._lock:

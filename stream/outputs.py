@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flowtape._kernel import Kernel
 from flowtape.stream.config import EngineConfig, atoms_per_ticklot
+from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger
 from flowtape.stream.orders import CommandGuard, Keep, open_in_base
@@ -23,6 +24,8 @@ from flowtape.stream.records import (
 )
 from flowtape.stream.strategy import Market
 from flowtape.stream.view import BUBBLES_KEPT, PRINTS_KEPT, MarketView, Ring
+
+NO_BUBBLES = np.zeros(0, BUBBLE)
 
 
 class Columns(Protocol):
@@ -211,7 +214,10 @@ def prints_of(trades: Columns, first_input: int, market: int = 0) -> NDArray[np.
     if numbers is None:
         rows = np.arange(max(0, len(trades.ts_us) - PRINTS_KEPT), len(trades.ts_us))
     else:
-        rows = np.flatnonzero(numbers == market)[-PRINTS_KEPT:]
+        own = numbers == market
+        if isinstance(trades, Inputs):
+            own &= trades.kind == InputKind.TRADE
+        rows = np.flatnonzero(own)[-PRINTS_KEPT:]
     prints = np.zeros(len(rows), PRINT)
     prints["input"] = first_input + rows
     for name in ("ts_us", "price_ticks", "qty_lots", "side"):

@@ -30,6 +30,11 @@ def _raw(records: Records) -> NDArray[np.uint8]:
     return np.ascontiguousarray(records).view(np.uint8).reshape(len(records), -1)
 
 
+def _records(rows: NDArray[np.uint8], dtype: np.dtype[np.void]) -> Records:
+    """The records whose bytes these are."""
+    return rows.reshape(-1).view(dtype)
+
+
 class Ring:
     """The last `capacity` records of an endless numbered row; record i is the i-th ever added."""
 
@@ -60,8 +65,10 @@ class Ring:
         if start == self.head:
             return self._slots[:0].copy()
         if at < stop:
-            return self._slots[at:stop].copy()
-        return np.concatenate([self._slots[at:], self._slots[:stop]])
+            rows = self._bytes[at:stop].copy()
+        else:
+            rows = np.concatenate([self._bytes[at:], self._bytes[:stop]])
+        return _records(rows, self._slots.dtype)
 
     def holds(self, index: int) -> bool:
         """Tell whether nothing from `index` on was overwritten."""
@@ -102,7 +109,7 @@ class Series:
 
     def since(self, index: int) -> Records:
         """Return a copy of the records from `index` on."""
-        return self._records[index : self.head].copy()
+        return _records(self._bytes[index : self.head].copy(), self._records.dtype)
 
     def all(self) -> Records:
         """Return a view of every record; do not write to it."""

@@ -55,6 +55,20 @@ impl Kernel {
         Ok((at, stop == Stop::Decision))
     }
 
+    /// Applies a whole batch, whatever decision points there are.
+    fn run_through(&self, py: Python<'_>, batch: &Batch) -> PyResult<()> {
+        let run = |columns: &flowtape_kernel::Batch<'_>| {
+            py.detach(|| {
+                let (mut kernel, mut at) = (self.lock(), 0);
+                while at < columns.len() {
+                    (at, _) = kernel.run(columns, at)?;
+                }
+                Ok(())
+            })
+        };
+        batch.with(py, run)?.map_err(raise)
+    }
+
     fn clock(&self, ts_us: i64) -> PyResult<bool> {
         Ok(self.lock().clock(ts_us).map_err(raise)? == Stop::Decision)
     }
