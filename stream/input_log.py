@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flowtape.stream.inputs import INPUT_SCHEMA, Inputs
+from flowtape.stream.inputs import INPUT_SCHEMA, InputKind, Inputs
 from flowtape.stream.journal import (
     JournalDamagedError,
     JournalError,
@@ -169,6 +169,24 @@ def recover_inputs(folder: Path, files: OsFiles | None = None) -> int:
             rows = _row_count(folder, first)
         expected += rows
     return expected - 1
+
+
+def last_kind(folder: Path) -> InputKind | None:
+    """Return of what kind the last input is that a closed log holds, None when it holds none.
+
+    Raises JournalDamagedError where that is not as it was written.
+    """
+    parts = _parts(folder)
+    for first in sorted(parts, reverse=True):
+        if "parquet" in parts[first]:
+            columns = [piece.kind for piece in _read_part(folder, first, is_journal=False)]
+        else:
+            reader = JournalReader(folder / _name(first, "journal"), INPUT_SCHEMA)
+            last_seq = max(reader.batch_count - 1, 0)
+            columns = [Inputs(*found).kind for _, found in reader.columns(last_seq)]
+        if columns:
+            return InputKind(int(columns[-1][-1]))
+    return None
 
 
 def read_inputs(folder: Path, first_input: int = 1) -> Iterator[Inputs]:

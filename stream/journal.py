@@ -327,6 +327,7 @@ class JournalReader:
         """Yield number and batch from `first_seq` on, up to the last whole batch.
 
         Earlier segments are not read: each one says at its start which batch it begins with.
+        Of earlier batches in the same one only the messages are checked.
         Raises JournalDamagedError where something is not as it was written, and JournalError when
         the disk cannot be read or the journal has another schema.
         """
@@ -351,10 +352,8 @@ class JournalReader:
                 end, last = start + stamp.size_bytes, stamp
                 if stamp.kind == "schema":
                     check_schema(path, data[:end], self.schema)
-                elif stamp.kind == "batch":
-                    batch = decode(path, data, start, row_count, stamp)
-                    if stamp.seq >= first_seq:
-                        yield stamp.seq, batch
+                elif stamp.kind == "batch" and stamp.seq >= first_seq:
+                    yield stamp.seq, decode(path, data, start, row_count, stamp)
             if path.suffix == ".open":
                 if whole_message_behind(data, end):
                     raise damaged(path, data, end, last, number)

@@ -76,11 +76,11 @@ def _arrow_type(kind: np.dtype[np.generic]) -> pa.DataType:
     return pa.binary(kind.itemsize) if kind.kind == "V" else pa.from_numpy_dtype(kind)
 
 
-def read_records(folder: Path, dtype: np.dtype[np.void]) -> Records:
-    """Return all records of a journal; raises JournalDamagedError."""
+def read_records(folder: Path, dtype: np.dtype[np.void], first_seq: int = 0) -> Records:
+    """Return the records of a journal from a batch on; raises JournalDamagedError."""
     if not folder.is_dir() and anew_of(folder).is_dir():
         folder = anew_of(folder)
-    pieces = [found for _, found in JournalReader(folder, schema_of(dtype)).columns()]
+    pieces = [found for _, found in JournalReader(folder, schema_of(dtype)).columns(first_seq)]
     if not pieces:
         return np.zeros(0, dtype)
     return _records_of(list(map(np.concatenate, zip(*pieces, strict=True))), dtype)
@@ -93,10 +93,11 @@ def anew_of(folder: Path) -> Path:
 
 def cut_behind(folder: Path, dtype: np.dtype[np.void], input_count: int, files: OsFiles) -> None:
     """Keep the records of a closed journal whose inputs are there; mostly all of them are."""
+    last_seq = max(JournalReader(folder, schema_of(dtype)).batch_count - 1, 0)
+    if np.all(read_records(folder, dtype, last_seq)["input"] <= input_count):
+        return
     records = read_records(folder, dtype)
     kept = records[records["input"] <= input_count]
-    if len(kept) == len(records):
-        return
     gone = folder.with_name(f"{folder.name}-{os.urandom(4).hex()}.ahead")
     _put_anew(folder, kept, dtype, gone, files)
 

@@ -30,7 +30,7 @@ from flowtape.stream.checkpoints import (
 )
 from flowtape.stream.errors import FlowError, InputError
 from flowtape.stream.genesis import Genesis
-from flowtape.stream.input_log import InputLog, read_inputs, recover_inputs
+from flowtape.stream.input_log import InputLog, last_kind, read_inputs, recover_inputs
 from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.journal import (
@@ -174,8 +174,8 @@ class SessionWriter:
         files = files or OsFiles()
         input_count = recover_inputs(folder / "inputs", files)
         # A block is closed when the input behind it is there, the last one when the stream ends.
-        last = [piece.kind[-1] for piece in session.inputs(max(input_count, 1))]
-        linked = input_count if last == [InputKind.END] else input_count - 1
+        has_end = last_kind(folder / "inputs") is InputKind.END
+        linked = input_count if has_end else input_count - 1
         for name, dtype, kept in (("commands", COMMAND, input_count), ("links", LINK, linked)):
             journal, anew = folder / name, anew_of(folder / name)
             if anew.is_dir() and not journal.exists():
