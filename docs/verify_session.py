@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 GRID = 65_536
 TRADE, END = 1, 6
 COLUMNS = ["kind", "number", "side", "ts", "a", "b"]
+IDS = ["agg_id", "first_id", "last_id"]  # of inputs in no tape, since format 2
 REQUEST = (
     *("client_id", "parent_id", "sibling_id", "qty_lots", "price_ticks", "trigger_ticks", "trail"),
     *("display_lots", "expire_us", "market", "side", "kind", "time_in_force", "flags"),
@@ -103,9 +104,9 @@ def own(folder: Path) -> pa.Table:
             pieces.append(pq.read_table(path))
         elif path.suffix == ".journal" and not path.with_suffix(".parquet").exists():
             pieces += [pa.Table.from_batches([batch]) for batch in journal(path)]
-    names = ["kind", "market", "side", "ts_us", "price_ticks", "qty_lots"]
+    names = ["kind", "market", "side", "ts_us", "price_ticks", "qty_lots", *IDS]
     tables = [piece.select(names).replace_schema_metadata() for piece in pieces]
-    return pa.concat_tables(tables).rename_columns(COLUMNS)
+    return pa.concat_tables(tables).rename_columns(COLUMNS + IDS)
 
 
 def raw(table: pa.Table, name: str) -> bytes:
@@ -120,6 +121,7 @@ def main(folder: Path, tapes: list[list[str]]) -> None:
     text = json.dumps(genesis, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     chain = hashlib.sha256(b"flowtape genesis 1" + text.encode()).digest()
     inputs = of_tapes(genesis, tapes) if genesis["tapes"] else own(folder / "inputs")
+    names = COLUMNS + (IDS if genesis["schema"] > 1 and not genesis["tapes"] else [])
     commands, start = rows(folder / "commands"), 0
     for block, link in enumerate(rows(folder / "links")):
         stop, number = link["input"], block.to_bytes(8, "little")
@@ -127,7 +129,7 @@ def main(folder: Path, tapes: list[list[str]]) -> None:
         first = start + 1 if start else 0
         asked = [row for row in commands if first <= row["input"] <= stop]
         told = hashlib.sha256(b"flowtape inputs 1" + number)
-        for name in COLUMNS:
+        for name in names:
             told.update(sized(raw(part, name)))
         told.update(sized(command_bytes(asked)))
         head = struct.pack("<QQIq", block, stop, link["place"], link["stream_us"])

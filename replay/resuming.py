@@ -185,7 +185,7 @@ class _Resuming:
 
     def _repeat(self, strategy: Strategy | None) -> Engine:
         """Apply all that is recorded, the strategy resting."""
-        self._writer.chain = Chain(self._session.genesis.sha256)
+        self._writer.chain = Chain.of(self._session.genesis)
         sink = self._sink(self._commands)
         engine = self._engine(strategy, sink, rests=True)
         self._catch_up(engine, self._commands, sink)
@@ -201,7 +201,7 @@ class _Resuming:
             return self._decide_again(strategy)
 
     def _decide_again(self, strategy: Strategy) -> Engine:
-        self._writer.chain = Chain(self._session.genesis.sha256)
+        self._writer.chain = Chain.of(self._session.genesis)
         decided = self._commands[self._commands["origin"] == Origin.STRATEGY]
         asked = self._commands[self._commands["origin"] == Origin.PERSON]
         sink = self._sink(decided)

@@ -1,7 +1,6 @@
 """What a session was told and asked, ready to be given to an engine again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -42,7 +41,7 @@ class SessionRows:
         if session.genesis.tapes:
             tapes = opened_tapes(session, open_tape)
             return cls(tapes[0].segments() if len(tapes) == 1 else Tapes(tapes).segments())
-        return cls([_bare(piece) for piece in session.inputs()])
+        return cls(list(session.inputs()))
 
     def __len__(self) -> int:
         return sum(map(len, self._segments))
@@ -132,9 +131,3 @@ def feed_to_fork(engine: Engine, rows: SessionRows, commands: Records, parent: P
     ]
     feed(engine, rows, common, parent.input)
     return int(np.count_nonzero(common["origin"] == Origin.STRATEGY))
-
-
-def _bare(inputs: Inputs) -> Inputs:
-    """Return inputs without the ids, which no engine reads."""
-    none = np.broadcast_to(np.int64(0), len(inputs))
-    return replace(inputs, agg_id=none, first_id=none, last_id=none)

@@ -67,7 +67,7 @@ def live_genesis(
 def repeated(session: Session, rows: SessionRows) -> tuple[Track, Chain]:
     """Return a track of a session that runs no strategy and cannot go back, and its chain."""
     genesis = session.genesis
-    chain = Chain(genesis.sha256)
+    chain = Chain.of(genesis)
     engine = Engine(genesis.instruments, genesis.config, shown=False, recorded=(chain, _Nowhere()))
     return Track(engine, rows, Script(session.commands())), chain
 
@@ -108,7 +108,7 @@ def run_again(
     if not session.ended:
         raise SessionError(f"session {session.id} did not end; see: flowtape verify {session.id}")
     given = commands if strategy is None else commands[commands["origin"] == Origin.PERSON]
-    chain = Chain(genesis.sha256)
+    chain = Chain.of(genesis)
     engine, fork = engine_again(genesis, strategy, (chain, _Nowhere()))
     rows = SessionRows.of(session, open_tape)
     if fork is not None:

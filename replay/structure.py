@@ -19,7 +19,7 @@ def check_structure(session: Session, open_tape: OpenTape) -> Verdict:
     """
     links, commands = session.links(), session.commands()
     rows = SessionRows.of(session, open_tape)
-    chain = Chain(session.genesis.sha256)
+    chain = Chain.of(session.genesis)
     comparer = Comparer(links, commands)
     difference, at_input = None, 0
     try:

@@ -127,7 +127,7 @@ def verify(
     compared = commands[commands["origin"] == Origin.STRATEGY]
     given = commands if strategy is None else commands[commands["origin"] == Origin.PERSON]
     comparer = Comparer(links, compared)
-    chain = Chain(genesis.sha256)
+    chain = Chain.of(genesis)
     last_input = int(links["input"][-1]) if len(links) else 0
     difference = None
     try:

@@ -4,22 +4,26 @@ A link is made for every block of 65,536 inputs and at the end, over the inputs 
 block, over what came out, and over the kernel's state behind it:
 
     inputs  = SHA-256("flowtape inputs 1"  | block | kinds | markets | sides | times | a | b
-                                           | commands)
+                                           | ids | first ids | last ids | commands)
     outputs = SHA-256("flowtape outputs 1" | block | fills | other fills | order events | equity)
     state   = SHA-256("flowtape state 1"   | block | canonical state bytes)
     chain   = SHA-256("flowtape chain 1"   | chain before | block | input | place | stream_us
                                            | inputs | outputs | state)
 
 Numbers are little-endian; columns come whole, one behind the other, each behind its length in
-bytes. The first chain before is the hash of the genesis. How inputs are cut into calls changes none
-of it, and a command behind the last input of a block belongs to that block.
+bytes. Of sessions over tapes the three columns of ids are left out: their genesis holds the tapes'
+hashes; so they were of all sessions of format 1. The first chain before is the hash of the genesis.
+How inputs are cut into calls changes none of it, and a command behind the last input of a block
+belongs to that block.
 """
 
 import hashlib
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
+from flowtape.stream.genesis import Genesis
 from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.outputs import Columns
 from flowtape.stream.records import LINK, Records
@@ -29,22 +33,38 @@ GRID_INPUTS = 1 << 16
 _KINDS = ("u1", "u1", "i1", "<i8", "<i8", "<i8")
 """Of kind, market, side, time and the two numbers of an input."""
 
+IDS_SINCE = 2
+"""The format of sessions from which on ids are in the chain."""
+
+_IDS = ("agg_id", "first_id", "last_id")
+
 # An enum's member takes longer to look up than a column of few rows to copy.
 _TRADE = int(InputKind.TRADE)
 
 
 class Chain:
-    """The chain of a session as it grows."""
+    """The chain of a session as it grows.
 
-    def __init__(self, genesis_sha256: bytes) -> None:
+    Args:
+        genesis_sha256: hash of its genesis.
+        ids: whether it is of inputs that no tape holds, with their ids.
+    """
+
+    def __init__(self, genesis_sha256: bytes, *, ids: bool) -> None:
         self.value = genesis_sha256
         """The newest link's hash, before the first the genesis'."""
         self.block = 0
         """Number of the block that is open."""
         # A block's columns, filled as it grows: events may be of one input each.
         self._columns = [np.empty(GRID_INPUTS, kind) for kind in _KINDS]
+        self._ids = [np.empty(GRID_INPUTS, "<i8") for _ in _IDS] if ids else []
         self._count = 0
         self._closed_input = 0
+
+    @classmethod
+    def of(cls, genesis: Genesis) -> Self:
+        """Return the chain of a session that begins."""
+        return cls(genesis.sha256, ids=genesis.schema >= IDS_SINCE and not genesis.tapes)
 
     def left(self, at_input: int) -> int:
         """Return how many inputs the open block still takes behind `at_input` of them."""
@@ -61,11 +81,13 @@ class Chain:
         times[into] = trades.ts_us
         prices[into] = trades.price_ticks
         lots[into] = trades.qty_lots
+        for column, name in zip(self._ids, _IDS, strict=False):
+            column[into] = getattr(trades, name)
 
     def add_inputs(self, inputs: Inputs) -> None:
         """Take in inputs of any kind."""
         into = self._next(len(inputs))
-        for column, values in zip(self._columns, inputs.columns(), strict=False):
+        for column, values in zip(self._columns + self._ids, inputs.columns(), strict=False):
             column[into] = values
 
     def add(self, kind: InputKind, market: int, ts_us: int, a: int = 0, b: int = 0) -> None:
@@ -73,13 +95,17 @@ class Chain:
         into = self._next(1)
         for column, value in zip(self._columns, (kind, market, 0, ts_us, a, b), strict=True):
             column[into] = value
+        for column in self._ids:
+            column[into] = 0
 
     def _next(self, count: int) -> slice:
         at = self._count
         self._count += count
         if self._count > len(self._columns[0]):
             # No engine's block is that long, but what damaged links say may be.
-            self._columns = [np.resize(column, 2 * self._count) for column in self._columns]
+            grown = 2 * self._count
+            self._columns = [np.resize(column, grown) for column in self._columns]
+            self._ids = [np.resize(column, grown) for column in self._ids]
         return slice(at, self._count)
 
     def close(
@@ -126,7 +152,7 @@ class Chain:
 
     def _inputs_digest(self, commands: Records) -> bytes:
         inputs = hashlib.sha256(b"flowtape inputs 1" + self.block.to_bytes(8, "little"))
-        for column in self._columns:
+        for column in self._columns + self._ids:
             filled = column[: self._count]
             inputs.update(filled.nbytes.to_bytes(8, "little"))
             inputs.update(filled.data)

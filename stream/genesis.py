@@ -18,7 +18,8 @@ from flowtape.stream.instrument import Instrument
 from flowtape.stream.loading import parameters_of
 from flowtape.stream.strategy import Strategy
 
-SCHEMA = 1
+SCHEMA = 2
+"""The format of new sessions; those of format 1 have no ids of inputs in their chain."""
 
 _SETTINGS: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -144,9 +145,9 @@ class Genesis:
         """Return what canonical JSON says; raises InputError when it is none of ours."""
         try:
             plain = json.loads(text)
-            if plain["schema"] != SCHEMA:
+            if plain["schema"] not in range(1, SCHEMA + 1):
                 raise InputError(
-                    f"its format is number {plain['schema']}, this flowtape reads {SCHEMA}"
+                    f"its format is number {plain['schema']}, this flowtape reads 1 to {SCHEMA}"
                 )
             found = _made(plain, cls)
         except (KeyError, TypeError, ValueError) as error:

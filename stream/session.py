@@ -112,7 +112,7 @@ class SessionWriter:
     ) -> None:
         self.folder = folder
         self.genesis = genesis
-        self.chain = Chain(genesis.sha256)
+        self.chain = Chain.of(genesis)
         self._sync = sync
         self._files = files
         self._failure: JournalError | None = None

@@ -17,12 +17,14 @@ from flowtape.stream.errors import InputError
 from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.ports import Clock, Funding, Gap, Mark
 from flowtape.stream.records import COMMAND, LINK, Records
+from flowtape.stream.trades import Trades
 from tests.stream.strategies import Flipper
 from tests.stream.tapes import INSTRUMENT, make_columns
 
 COLUMNS = make_columns(140_000, seed=8, mean_gap_us=4_000)
 CONFIG = EngineConfig(equity_grid_us=5_000_000, all_lanes=True)
 GENESIS = hashlib.sha256(b"a genesis").digest()
+END = Inputs.one(InputKind.END)
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Kept:
 
 
 def recorded(strategy: Flipper | None = None) -> tuple[Engine, Kept, Chain]:
-    kept, chain = Kept(), Chain(GENESIS)
+    kept, chain = Kept(), Chain(GENESIS, ids=False)
     return Engine(INSTRUMENT, CONFIG, strategy, shown=False, recorded=(chain, kept)), kept, chain
 
 
@@ -147,7 +149,7 @@ def test_commands_are_written_before_the_next_input(whole: tuple[Engine, Kept, C
 
 
 def test_commands_given_again_lead_to_the_same_chain(whole: tuple[Engine, Kept, Chain]) -> None:
-    kept, chain = Kept(), Chain(GENESIS)
+    kept, chain = Kept(), Chain(GENESIS, ids=False)
     config = replace(CONFIG, decide=Flipper.decide)
     engine = Engine(INSTRUMENT, config, shown=False, recorded=(chain, kept))
     at = 0
@@ -190,7 +192,7 @@ def test_people_and_statements_are_in_the_chain() -> None:
     ]  # fmt: skip
     assert list(commands["place"]) == [1, 2, 3, 4]
     assert set(commands["origin"]) == {Origin.PERSON}
-    chain = Chain(GENESIS)
+    chain = Chain(GENESIS, ids=False)
     again = Engine(INSTRUMENT, CONFIG, shown=False, recorded=(chain, Kept()))
     again.apply(COLUMNS.slice(0, 100))
     again.repeat(commands)
@@ -232,8 +234,40 @@ def test_a_recorded_session_does_not_go_back() -> None:
 
 
 def test_links_have_no_hidden_bytes() -> None:
-    chain = Chain(GENESIS)
+    chain = Chain(GENESIS, ids=False)
     chain.add(InputKind.END, 0, 0)
     link = chain.close((1, 0, 0), np.zeros(0, COMMAND), [], b"")
     assert link.dtype == LINK
     assert link["reserved"].tobytes() == bytes(4)
+
+
+def test_ids_are_in_the_chain_of_inputs_that_no_tape_holds() -> None:
+    count = GRID_INPUTS + 100
+    ids = np.arange(count, dtype=np.int64)
+    whole = Inputs.of_trades(
+        Trades(
+            *(ids + 7, COLUMNS.ts_us[:count], COLUMNS.price_ticks[:count]),
+            *(COLUMNS.qty_lots[:count], ids * 2, ids * 2 + 1, COLUMNS.side[:count]),
+        )
+    )
+    gap = Inputs.one(InputKind.GAP, a=5, b=9)
+    inputs = Inputs.concat([whole.slice(0, 40), gap, whole.slice(40, count), END])
+
+    def run(given: Inputs, sizes: int) -> list[bytes]:
+        kept, chain = Kept(), Chain(GENESIS, ids=True)
+        engine = Engine(INSTRUMENT, CONFIG, shown=False, recorded=(chain, kept))
+        for at in range(0, len(given), sizes):
+            engine.apply_inputs(given.slice(at, at + sizes))
+        return [link["inputs"].tobytes() for link in kept.links]
+
+    told = hashlib.sha256(b"flowtape inputs 1" + bytes(8))
+    for column in inputs.slice(0, GRID_INPUTS).columns():
+        told.update(sized(column.tobytes()))
+    told.update(sized(b""))
+    found = run(inputs, len(inputs))
+    assert found[0] == told.digest()
+    assert run(inputs, 997) == found
+    for name in ("agg_id", "first_id", "last_id"):
+        other = Inputs.concat([inputs])
+        getattr(other, name)[GRID_INPUTS + 50] += 1
+        assert [a == b for a, b in zip(run(other, 5_000), found, strict=True)] == [True, False]

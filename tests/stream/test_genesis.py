@@ -85,7 +85,8 @@ def test_every_setting_is_in_the_hash(seed: int, latency: int, cash: object, tra
         (lambda g: g.update(more=1), "has other fields: \\['more'\\]"),
         (lambda g: g["config"].update({"is": "Popen"}), "KeyError: 'Popen'"),
         (lambda g: g["config"].update(fill_model=99), "99 is not a valid FillModel"),
-        (lambda g: g.update(schema=2), "its format is number 2"),
+        (lambda g: g.update(schema=3), "its format is number 3, this flowtape reads 1 to 2"),
+        (lambda g: g.update(schema=0), "its format is number 0"),
         (lambda g: g["instruments"][0].update(market="moon"), "'moon' is not a market"),
     ],
 )
