@@ -9,10 +9,11 @@ file in its place, from a copy of the inputs that the log holds. A killed proces
 both: the file counts, for it is whole when it appears.
 """
 
+import itertools
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from flowtape.stream.journal_files import OsFiles, explain
 PART_INPUTS = 1 << 16
 PART_BYTES = 4 << 20
 """An event of one trade takes 17 times its values: in a quiet market this is reached first."""
+
+READERS = 2
+"""Sealed parts that are read at once."""
 
 _PART = re.compile(r"(\d{12})\.(journal|parquet)")
 
@@ -179,7 +183,7 @@ def last_kind(folder: Path) -> InputKind | None:
     parts = _parts(folder)
     for first in sorted(parts, reverse=True):
         if "parquet" in parts[first]:
-            columns = [piece.kind for piece in _read_part(folder, first, is_journal=False)]
+            columns = [piece.kind for piece in _read_sealed(folder, first)]
         else:
             reader = JournalReader(folder / _name(first, "journal"), INPUT_SCHEMA)
             last_seq = max(reader.batch_count - 1, 0)
@@ -194,38 +198,65 @@ def read_inputs(folder: Path, first_input: int = 1) -> Iterator[Inputs]:
 
     Raises JournalDamagedError where something is not as it was written.
     """
-    expected = max((n for n in _parts(folder) if n <= first_input), default=1)
-    while expected in (parts := _parts(folder)):
-        kinds = parts[expected]
-        try:
-            before = expected
-            for piece in _read_part(folder, before, "parquet" not in kinds):
-                start = max(first_input - expected, 0)
-                expected += len(piece)
-                if start < len(piece):
-                    yield piece.slice(start, len(piece))
-            if expected == before:
-                break
-        except FileNotFoundError:
-            # It was sealed this moment; go on with its other form.
-            first_input = max(first_input, expected)
-            expected = before
+    with ThreadPoolExecutor(READERS) as pool:
+        parts = _Parts(folder, pool)
+        expected = max((n for n in parts.listed if n <= first_input), default=1)
+        while parts.has(expected):
+            try:
+                before = expected
+                for piece in parts.read(before):
+                    start = max(first_input - expected, 0)
+                    expected += len(piece)
+                    if start < len(piece):
+                        yield piece.slice(start, len(piece))
+                if expected == before:
+                    break
+            except FileNotFoundError:
+                # It was sealed this moment; go on with its other form.
+                first_input = max(first_input, expected)
+                expected = before
     if any(first > expected for first in _parts(folder)):
         raise _hole(folder, expected)
 
 
-def _read_part(folder: Path, first: int, is_journal: bool) -> Iterator[Inputs]:
-    if is_journal:
-        path = folder / _name(first, "journal")
-        pieces = [Inputs(*found) for _, found in JournalReader(path, INPUT_SCHEMA).columns()]
-        if pieces:
-            yield Inputs.concat(pieces)
-        if not path.is_dir():
-            raise FileNotFoundError(path)
-        return
+class _Parts:
+    """The parts of a log that may still grow, the next sealed ones read ahead on threads."""
+
+    def __init__(self, folder: Path, pool: Executor) -> None:
+        self._folder = folder
+        self._pool = pool
+        self._ahead: dict[int, Future[list[Inputs]]] = {}
+        self.listed = _parts(folder)
+
+    def has(self, first: int) -> bool:
+        """Tell whether there is a part that begins with this input."""
+        if "parquet" not in self.listed.get(first, ()):
+            self.listed = _parts(self._folder)
+        return first in self.listed
+
+    def read(self, first: int) -> list[Inputs]:
+        """Return a part; raises FileNotFoundError when it was sealed this moment."""
+        sealed = (n for n in sorted(self.listed) if n >= first and "parquet" in self.listed[n])
+        for later in itertools.islice(sealed, READERS):
+            if later not in self._ahead:
+                self._ahead[later] = self._pool.submit(_read_sealed, self._folder, later)
+        if "parquet" not in self.listed[first]:
+            return _read_journal(self._folder, first)
+        return self._ahead.pop(first).result()
+
+
+def _read_journal(folder: Path, first: int) -> list[Inputs]:
+    path = folder / _name(first, "journal")
+    pieces = [Inputs(*found) for _, found in JournalReader(path, INPUT_SCHEMA).columns()]
+    if not path.is_dir():
+        raise FileNotFoundError(path)
+    return [Inputs.concat(pieces)] if pieces else []
+
+
+def _read_sealed(folder: Path, first: int) -> list[Inputs]:
     path = folder / _name(first, "parquet")
     try:
-        # A part has too few rows for threads to be worth their start.
+        # Parts are read side by side, so none needs threads of its own.
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read(use_threads=False)
         if not table.schema.equals(INPUT_SCHEMA):
@@ -235,8 +266,7 @@ def _read_part(folder: Path, first: int, is_journal: bool) -> Iterator[Inputs]:
     except (pa.ArrowException, OSError) as error:
         said = str(error).partition("\n")[0]
         raise JournalDamagedError(path, 0, f"it cannot be read ({said})", 0) from None
-    for batch in table.to_batches():
-        yield Inputs.from_batch(batch)
+    return [Inputs.from_batch(batch) for batch in table.to_batches()]
 
 
 def _seal(folder: Path, first: int, files: OsFiles, held: _Held | None = None) -> None:
