@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowtape.stream.config import EngineConfig
     from flowtape.stream.engine import Engine
     from flowtape.stream.genesis import Genesis
+    from flowtape.stream.journal import SyncPolicy
     from flowtape.stream.session import Session, SessionWriter
     from flowtape.stream.strategy import Strategy
 
@@ -54,6 +55,7 @@ def kept(
     label: str = "",
     places: "list[str] | None" = None,
     retain: str | None = None,
+    sync: "SyncPolicy" = "1s",
 ) -> "Iterator[SessionWriter]":
     """Keep a session below a folder; its journals are sealed however it ends."""
     from flowtape.stream.session import SessionWriter
@@ -61,7 +63,7 @@ def kept(
     if retain is not None:
         _make_room(root, retain)
     writer = SessionWriter.create(
-        root, genesis, datetime.now(UTC), label=label, places=places or ()
+        root, genesis, datetime.now(UTC), label=label, places=places or (), sync=sync
     )
     with sealed(writer):
         yield writer

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flowtape.replay.track import Track
     from flowtape.stream.engine import Engine
     from flowtape.stream.instrument import Instrument
+    from flowtape.stream.journal import SyncPolicy
     from flowtape.stream.live import LiveSession
     from flowtape.stream.session import Session
     from flowtape.stream.strategy import Strategy
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # What may be said of a session, which has all other settings from its genesis.
 _OF_SESSIONS = {
     *("context", "symbol", "market", "strategy", "stream_url", "rest_url", "silence", "resume"),
-    *("dashboard", "trade", "port", "retain", "home"),
+    *("dashboard", "trade", "port", "retain", "sync", "home"),
 }
 
 Symbol = Annotated[list[str], typer.Argument(metavar="SYMBOL", help="A symbol such as BTCUSDT.")]
@@ -38,6 +39,14 @@ RestUrl = Annotated[str | None, typer.Option("--rest-url", help="REST base, if n
 Resume = Annotated[
     bool,
     typer.Option("--resume", help="Go on with the newest session of the symbol that was left."),
+]
+Sync = Annotated[
+    str,
+    typer.Option(
+        "--sync",
+        help="When the disk is told to hold what was written: batch (with every event), 1s, or "
+        "none (when the system likes). Orders by hand are there before they are acknowledged.",
+    ),
 ]
 Silence = Annotated[
     float, typer.Option("--silence", min=1, help="Seconds without a frame before reconnecting.")
@@ -53,6 +62,7 @@ class _Keeping:
     port: int | None = None
     trade: bool = False
     retain: str | None = None
+    sync: "SyncPolicy" = "1s"
     folder: Path = Path()
     """The session's own, once it was made."""
     left: "Session | None" = None
@@ -83,6 +93,7 @@ def live(
     port: common.Port = 8787,
     label: common.Label = "",
     retain: common.Retain = None,
+    sync: Sync = "1s",
     home: common.Home = None,
 ) -> None:
     """Watch a live feed, and paper-trade on it with a strategy or by hand; the session is kept.
@@ -90,7 +101,7 @@ def live(
     Example: flowtape live BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
     root = common.sessions_dir(home)
-    keeping = _Keeping(root, label, port if dashboard else None, trade, retain)
+    keeping = _Keeping(root, label, port if dashboard else None, trade, retain, _policy(sync))
     if resume:
         refuse_settings(context, _OF_SESSIONS)
         keeping.left = _left(root, _one(symbol), market)
@@ -123,6 +134,7 @@ def record(
     rest_url: RestUrl = None,
     silence: Silence = 30.0,
     retain: common.Retain = None,
+    sync: Sync = "1s",
     resume: Resume = False,
     home: common.Home = None,
 ) -> None:
@@ -131,7 +143,7 @@ def record(
     Example: flowtape record BTCUSDT --for 30s --out recordings
     """
     span_us = None if for_ is None else common.parse_span_us(for_, "--for")
-    keeping = _Keeping(out or common.sessions_dir(home), retain=retain)
+    keeping = _Keeping(out or common.sessions_dir(home), retain=retain, sync=_policy(sync))
     if resume:
         keeping.left = _left(keeping.root, _one(symbol), market)
         if keeping.left.genesis.strategy is not None:
@@ -140,6 +152,13 @@ def record(
             )
     source = _source(_one(symbol), market, stream_url, rest_url, silence, keeping.left)
     asyncio.run(_record(source, keeping, span_us))
+
+
+def _policy(name: str) -> "SyncPolicy":
+    match name:
+        case "none" | "1s" | "batch":
+            return name
+    raise InputError(f"--sync must be none, 1s or batch, was {name}")
 
 
 def _one(symbols: list[str]) -> str:
@@ -242,7 +261,7 @@ async def _kept(
     if left is not None:
         _check_same(source.instrument, left)
         keeping.folder = left.folder
-        resumed = resume(left, opener(None, None), strategy, shown=shown)
+        resumed = resume(left, opener(None, None), strategy, shown=shown, sync=keeping.sync)
         if resumed.notice:
             typer.echo(f"{left.id}: {resumed.notice}", err=True)
         typer.echo(f"session {left.id} goes on behind input {resumed.engine.input:,}")
@@ -256,7 +275,10 @@ async def _kept(
         **settings,  # type: ignore[arg-type]
     )
     genesis = live_genesis(source.instrument, config, strategy, name)
-    with kept(genesis, keeping.root, label=keeping.label, retain=keeping.retain) as writer:
+    keeps = kept(
+        genesis, keeping.root, label=keeping.label, retain=keeping.retain, sync=keeping.sync
+    )
+    with keeps as writer:
         keeping.folder = writer.folder
         engine = Engine(
             genesis.instruments,

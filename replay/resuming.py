@@ -12,6 +12,7 @@ from flowtape.stream.checkpoints import Standing, Standings
 from flowtape.stream.commands import DiffersError, Origin
 from flowtape.stream.engine import Engine
 from flowtape.stream.inputs import Inputs
+from flowtape.stream.journal import SyncPolicy
 from flowtape.stream.journal_files import OsFiles
 from flowtape.stream.memory import MemoryDamagedError, recall
 from flowtape.stream.records import Records
@@ -111,6 +112,7 @@ def resume(
     shown: bool = False,
     until: int | None = None,
     tick: Tick | None = None,
+    sync: SyncPolicy = "1s",
     files: OsFiles | None = None,
 ) -> Resumed:
     """Bring a session back to where it was left, with `strategy` made anew from its genesis.
@@ -124,7 +126,7 @@ def resume(
     another one.
     """
     check_semantics(session)
-    writer = SessionWriter.resume(session.folder, files=files)
+    writer = SessionWriter.resume(session.folder, sync=sync, files=files)
     try:
         return _Resuming(session, writer, open_tape, shown=shown, until=until, tick=tick).go(
             strategy

@@ -8,6 +8,7 @@ writer.lock          held by the process that writes or recovers
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import threading
@@ -27,6 +28,10 @@ _LOCK = "writer.lock"
 _LOOKS, _LOOK_S = 5, 0.01
 # Leaves a tenth of the promised second to the disk.
 _SYNC_DELAY_S = 0.9
+
+STALLED_S = 2.0
+
+_log = logging.getLogger(__name__)
 
 
 class JournalError(FlowError):
@@ -231,12 +236,17 @@ def write_whole(files: OsFiles, descriptor: int, message: memoryview, path: Path
 
 
 class Syncer:
-    """Sends a file on to the disk on a thread of its own, within a second of a write."""
+    """Sends a file on to the disk on a thread of its own, within a second of a write.
+
+    While the disk takes longer than `STALLED_S` for that, writers wait for it: so much may be lost
+    with the power, and no more.
+    """
 
     def __init__(self, files: OsFiles) -> None:
         self.error: OSError | None = None
         self._files = files
         self._descriptor = -1
+        self._syncing_since_s: float | None = None
         # Held while a sync runs: its error is reported once only, to whoever asked.
         self._guard = threading.Lock()
         self._dirty, self._stop = threading.Event(), threading.Event()
@@ -253,6 +263,11 @@ class Syncer:
         # Setting takes a lock; whoever clears it sends on what was written before.
         if not self._dirty.is_set():
             self._dirty.set()
+        since_s = self._syncing_since_s
+        if since_s is not None and time.monotonic() - since_s > STALLED_S:
+            _log.warning("the disk has not answered for %g s; waiting for it", STALLED_S)
+            with self._guard:
+                pass
 
     def sync_now(self, descriptor: int) -> None:
         """Send a file on at once; also raises what the thread met earlier."""
@@ -276,7 +291,9 @@ class Syncer:
                 return
             with self._guard:
                 if self._descriptor >= 0 and self.error is None:
+                    self._syncing_since_s = time.monotonic()
                     try:
                         self._files.sync(self._descriptor)
                     except OSError as error:
                         self.error = error
+                    self._syncing_since_s = None

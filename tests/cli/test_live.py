@@ -242,7 +242,7 @@ def test_a_killed_live_session_goes_on_by_id_and_leads_to_its_own_replay(tmp_pat
         live = ("live", "BTCUSDT", "--no-dashboard", *home)
         kill_after(command(server, *live, *strategy), 2.0)
         assert "was left" in flowtape("sessions", *home).stdout
-        kill_after(command(server, *live, "--resume"), 2.0)
+        kill_after(command(server, *live, "--resume", "--sync", "batch"), 2.0)
         code, out = run_until(
             command(server, *live, "--resume"), "goes on behind input", 2.0, signal.SIGINT
         )
@@ -255,6 +255,8 @@ def test_a_killed_live_session_goes_on_by_id_and_leads_to_its_own_replay(tmp_pat
         again = flowtape(*words, *home)
         assert again.returncode == 0, again.stderr
         assert digest[0] in again.stdout
+    refused = flowtape("live", "BTCUSDT", "--sync", "2s", *home)
+    assert refused.stderr == "flowtape: --sync must be none, 1s or batch, was 2s\n"
     refused = flowtape("live", "BTCUSDT", "--resume", "--no-dashboard", *home)
     assert refused.returncode == 2
     assert "no live session of spot/BTCUSDT below" in refused.stderr

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
@@ -753,6 +754,46 @@ def test_when_batches_are_synced(tmp_path, monkeypatch):
         writer.append(BATCHES[seq])
         assert files.synced.wait(60)
     writer.close()
+
+
+def test_writers_wait_for_a_disk_that_stalls(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_files, "_SYNC_DELAY_S", 0)
+    monkeypatch.setattr(journal_files, "STALLED_S", 0.05)
+
+    class Stalling(QuickFiles):
+        def __init__(self) -> None:
+            self.stalls, self.answers = threading.Event(), threading.Event()
+
+        def sync(self, descriptor: int) -> None:
+            self.stalls.set()
+            assert self.answers.wait(60)
+
+    files = Stalling()
+    writer = JournalWriter(tmp_path, SCHEMA, sync="1s", files=files)
+    writer.append(BATCHES[0])
+    assert files.stalls.wait(60)
+    behind = threading.Event()
+
+    def write_more() -> None:
+        seq = 1
+        while not files.answers.is_set():
+            writer.append(BATCHES[seq % 5])
+            seq += 1
+            time.sleep(0.01)
+        behind.set()
+
+    thread = threading.Thread(target=write_more)
+    thread.start()
+    count = -1
+    while writer.batch_count > count:
+        count = writer.batch_count
+        time.sleep(0.3)
+    assert not behind.is_set()
+    files.answers.set()
+    thread.join(60)
+    assert behind.is_set()
+    writer.close()
+    assert [seq for seq, _ in JournalReader(tmp_path, SCHEMA).batches()] == list(range(count))
 
 
 def test_a_broken_off_write_ends_the_writer(tmp_path):
