@@ -10,6 +10,7 @@ mod kernel;
 pub mod scan;
 pub mod signals;
 pub mod sweep;
+pub mod trade_frames;
 
 pub use batch::{BadRow, Batch, Found};
 pub use error::{Error, Result, status_names};

@@ -7,6 +7,7 @@ mod kernel;
 mod layout;
 mod scan;
 mod signals;
+mod trade_frames;
 
 use pyo3::prelude::*;
 
@@ -25,6 +26,8 @@ mod _kernel {
     use super::scan::{block_extremes, first_touch, session_sums};
     #[pymodule_export]
     use super::signals::{Decisions, OrderRun, Sweep, TargetRun};
+    #[pymodule_export]
+    use super::trade_frames::read_trade_frames;
 
     use super::{PyModule, PyResult};
     use pyo3::prelude::*;

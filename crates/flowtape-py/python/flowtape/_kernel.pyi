@@ -17,6 +17,7 @@ __all__ = [
     "block_extremes",
     "first_touch",
     "parse_archive_text",
+    "read_trade_frames",
     "record_layouts",
     "session_sums",
     "value_area",
@@ -123,6 +124,22 @@ class Sweep:
     def decision_count(self) -> int: ...
     def results(self) -> NDArray[np.uint8]: ...
 
+def read_trade_frames(
+    frames: list[bytes],
+    start: int,
+    symbol: str,
+    decimals: tuple[int, int],
+    limits: tuple[int, int, int, int, int],
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int8],
+    NDArray[np.int64],
+]: ...
 def parse_archive_text(
     text: bytes, layout: str, price_decimals: int, qty_decimals: int
 ) -> tuple[
