@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from flowtape.connectors.binance.client import BinanceSource
     from flowtape.replay.track import Track
     from flowtape.stream.engine import Engine
-    from flowtape.stream.instrument import Instrument
     from flowtape.stream.journal import SyncPolicy
     from flowtape.stream.live import LiveSession
     from flowtape.stream.session import Session
@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 
 # What may be said of a session, which has all other settings from its genesis.
 _OF_SESSIONS = {
-    *("context", "symbol", "market", "strategy", "stream_url", "rest_url", "silence", "resume"),
+    *("context", "symbols", "market", "strategy", "stream_url", "rest_url", "silence", "resume"),
     *("dashboard", "trade", "port", "retain", "sync", "home"),
 }
 
-Symbol = Annotated[list[str], typer.Argument(metavar="SYMBOL", help="A symbol such as BTCUSDT.")]
+Symbols = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SYMBOL...", help="Such as BTCUSDT; several of one quote asset share an account."
+    ),
+]
 Market = Annotated[str, typer.Option("--market", help="spot or um.")]
 StreamUrl = Annotated[
     str | None, typer.Option("--stream-url", help="WebSocket base, if not Binance's own.")
@@ -71,7 +76,7 @@ class _Keeping:
 
 def live(
     context: typer.Context,
-    symbol: Symbol,
+    symbols: Symbols,
     market: Market = "spot",
     strategy: common.StrategyName = None,
     set_: common.Settings = None,
@@ -96,7 +101,7 @@ def live(
     sync: Sync = "1s",
     home: common.Home = None,
 ) -> None:
-    """Watch a live feed, and paper-trade on it with a strategy or by hand; the session is kept.
+    """Watch live feeds, and paper-trade on them with a strategy or by hand; the session is kept.
 
     Example: flowtape live BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
@@ -104,7 +109,7 @@ def live(
     keeping = _Keeping(root, label, port if dashboard else None, trade, retain, _policy(sync))
     if resume:
         refuse_settings(context, _OF_SESSIONS)
-        keeping.left = _left(root, _one(symbol), market)
+        keeping.left = _left(root, symbols, market)
         chosen = strategy_of(keeping.left, strategy)
     else:
         chosen = common.strategy_named(strategy, set_)
@@ -119,12 +124,12 @@ def live(
         leverage,
         lanes,
     )
-    source = _source(_one(symbol), market, stream_url, rest_url, silence, keeping.left)
-    asyncio.run(_live(source, chosen, strategy, settings, keeping))
+    sources = _sources(symbols, market, stream_url, rest_url, silence, keeping.left)
+    asyncio.run(_live(sources, chosen, strategy, settings, keeping))
 
 
 def record(
-    symbol: Symbol,
+    symbols: Symbols,
     market: Market = "spot",
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the new recording.")] = None,
     for_: Annotated[
@@ -138,20 +143,20 @@ def record(
     resume: Resume = False,
     home: common.Home = None,
 ) -> None:
-    """Record a live feed as a session in a new folder.
+    """Record live feeds as one session in a new folder.
 
     Example: flowtape record BTCUSDT --for 30s --out recordings
     """
     span_us = None if for_ is None else common.parse_span_us(for_, "--for")
     keeping = _Keeping(out or common.sessions_dir(home), retain=retain, sync=_policy(sync))
     if resume:
-        keeping.left = _left(keeping.root, _one(symbol), market)
+        keeping.left = _left(keeping.root, symbols, market)
         if keeping.left.genesis.strategy is not None:
             raise InputError(
                 f"session {keeping.left.id} runs a strategy; go on with flowtape live --resume"
             )
-    source = _source(_one(symbol), market, stream_url, rest_url, silence, keeping.left)
-    asyncio.run(_record(source, keeping, span_us))
+    sources = _sources(symbols, market, stream_url, rest_url, silence, keeping.left)
+    asyncio.run(_record(sources, keeping, span_us))
 
 
 def _policy(name: str) -> "SyncPolicy":
@@ -161,40 +166,61 @@ def _policy(name: str) -> "SyncPolicy":
     raise InputError(f"--sync must be none, 1s or batch, was {name}")
 
 
-def _one(symbols: list[str]) -> str:
-    if len(symbols) != 1:
-        raise InputError("one symbol at a time, please; start flowtape once for each")
-    return symbols[0]
-
-
-def _left(root: Path, symbol: str, market: str) -> "Session":
+def _left(root: Path, symbols: list[str], market: str) -> "Session":
     from flowtape.replay.session_store import SessionStore
 
-    return SessionStore(root).left_live(symbol, market)
+    return SessionStore(root).left_live([symbol.upper() for symbol in symbols], market)
 
 
-def _source(
-    symbol: str,
+def _sources(
+    symbols: list[str],
     market: str,
     stream_url: str | None,
     rest_url: str | None,
     silence_s: float,
     left: "Session | None",
-) -> "BinanceSource":
+) -> "list[BinanceSource]":
     from flowtape.connectors.binance.client import BinanceSource
 
-    return BinanceSource(
-        symbol,
-        market=market,
-        stream_url=stream_url,
-        rest_url=rest_url,
-        silence_s=silence_s,
-        start_after=None if left is None else left.last_id(),
-    )
+    names = [symbol.upper() for symbol in symbols]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} was named twice; name each symbol once")
+    return [
+        BinanceSource(
+            name,
+            market=market,
+            stream_url=stream_url,
+            rest_url=rest_url,
+            silence_s=silence_s,
+            start_after=last_id,
+        )
+        for name, last_id in zip(
+            names, [None] * len(names) if left is None else left.last_ids(), strict=True
+        )
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _opened(sources: "list[BinanceSource]") -> "AsyncIterator[None]":
+    async with contextlib.AsyncExitStack() as stack:
+        for source in sources:
+            stack.push_async_callback(source.close)
+        for source in sources:
+            await source.open()
+        yield
+
+
+def _finisher(sources: "list[BinanceSource]") -> Callable[[], None]:
+    def finish() -> None:
+        for source in sources:
+            source.finish()
+
+    return finish
 
 
 async def _live(
-    source: "BinanceSource",
+    sources: "list[BinanceSource]",
     strategy: "Strategy | None",
     name: str | None,
     settings: dict[str, object],
@@ -202,38 +228,39 @@ async def _live(
 ) -> None:
     from flowtape.replay.backtest import metrics_json, result_of
 
-    await source.open()
-    try:
-        async with _kept(source, strategy, name, settings, keeping) as (live, engine, finish):
-            if keeping.port is None:
-                typer.echo(f"following {source.instrument.symbol}; stop with Ctrl-C")
-                await common.until_stopped(live.run(), source.finish)
-            else:
-                await _watch(live, engine, keeping, source)
-            said = finish()
-    finally:
-        await source.close()
+    async with (
+        _opened(sources),
+        _kept(sources, strategy, name, settings, keeping) as (live, engine, finish),
+    ):
+        if keeping.port is None:
+            typer.echo(f"following {_named(sources)}; stop with Ctrl-C")
+            await common.until_stopped(live.run(), _finisher(sources))
+        else:
+            await _watch(live, engine, keeping, _finisher(sources))
+        said = finish()
     typer.echo(_heard(live))
     if engine.strategy is not None and engine.ended:
         common.print_metrics(json.loads(metrics_json(result_of(engine))))
     typer.echo(f"digest {engine.digest()}\n{said}")
 
 
-async def _record(source: "BinanceSource", keeping: _Keeping, span_us: int | None) -> None:
+def _named(sources: "list[BinanceSource]") -> str:
+    return ", ".join(source.instrument.symbol for source in sources)
+
+
+async def _record(sources: "list[BinanceSource]", keeping: _Keeping, span_us: int | None) -> None:
     from flowtape.replay.session_tape import tape_store_of
     from flowtape.stream.session import Session
 
-    await source.open()
-    try:
-        settings: dict[str, object] = {}
-        async with _kept(source, None, None, settings, keeping) as (live, _, finish):
-            typer.echo(f"recording {source.instrument.symbol} to {keeping.folder}")
-            if span_us is not None:
-                asyncio.get_running_loop().call_later(span_us / 1e6, source.finish)
-            await common.until_stopped(live.run(), source.finish)
-            finish()
-    finally:
-        await source.close()
+    async with (
+        _opened(sources),
+        _kept(sources, None, None, {}, keeping) as (live, _, finish),
+    ):
+        typer.echo(f"recording {_named(sources)} to {keeping.folder}")
+        if span_us is not None:
+            asyncio.get_running_loop().call_later(span_us / 1e6, _finisher(sources))
+        await common.until_stopped(live.run(), _finisher(sources))
+        finish()
     hint = "there is nothing to replay"
     if live.trade_count:
         tape_store_of(Session.open(keeping.folder))
@@ -243,7 +270,7 @@ async def _record(source: "BinanceSource", keeping: _Keeping, span_us: int | Non
 
 @contextlib.asynccontextmanager
 async def _kept(
-    source: "BinanceSource",
+    sources: "list[BinanceSource]",
     strategy: "Strategy | None",
     name: str | None,
     settings: dict[str, object],
@@ -252,14 +279,14 @@ async def _kept(
     """Give a live session that is kept, its engine, and what ends it and says so."""
     from flowtape.replay.resuming import resume
     from flowtape.replay.sessions import live_genesis
-    from flowtape.stream.config import SECOND_US, EngineConfig, bubble_band_ticks
+    from flowtape.stream.config import SECOND_US, EngineConfig, MarketSettings, bubble_band_ticks
     from flowtape.stream.engine import Engine
     from flowtape.stream.live import LiveSession
 
     shown = keeping.port is not None
     left = keeping.left
     if left is not None:
-        _check_same(source.instrument, left)
+        _check_same(sources, left)
         keeping.folder = left.folder
         resumed = resume(left, opener(None, None), strategy, shown=shown, sync=keeping.sync)
         if resumed.notice:
@@ -267,14 +294,16 @@ async def _kept(
         typer.echo(f"session {left.id} goes on behind input {resumed.engine.input:,}")
         with sealed(resumed.writer):
             engine = resumed.engine
-            yield LiveSession(source, engine), engine, lambda: finish(resumed.writer, engine)
+            yield LiveSession(sources, engine), engine, lambda: finish(resumed.writer, engine)
         return
+    prices = [await source.last_price_ticks() or 0 for source in sources]
     config = EngineConfig(
-        bubble_band_ticks=bubble_band_ticks(await source.last_price_ticks() or 0),
+        markets=tuple(MarketSettings(bubble_band_ticks=bubble_band_ticks(p)) for p in prices),
         equity_grid_us=60 * SECOND_US,
         **settings,  # type: ignore[arg-type]
     )
-    genesis = live_genesis(source.instrument, config, strategy, name)
+    instruments = [source.instrument for source in sources]
+    genesis = live_genesis(instruments, config, strategy, name)
     keeps = kept(
         genesis, keeping.root, label=keeping.label, retain=keeping.retain, sync=keeping.sync
     )
@@ -287,19 +316,20 @@ async def _kept(
             shown=shown,
             recorded=(writer.chain, writer),
         )
-        yield LiveSession(source, engine), engine, lambda: finish(writer, engine)
+        yield LiveSession(sources, engine), engine, lambda: finish(writer, engine)
 
 
-def _check_same(instrument: "Instrument", left: "Session") -> None:
-    if left.genesis.instruments != (instrument,):
-        raise InputError(
-            f"{instrument.symbol} has other rules or decimals now than in session {left.id}; "
-            "start a new one"
-        )
+def _check_same(sources: "list[BinanceSource]", left: "Session") -> None:
+    for source, then in zip(sources, left.genesis.instruments, strict=True):
+        if source.instrument != then:
+            raise InputError(
+                f"{then.symbol} has other rules or decimals now than in session {left.id}; "
+                "start a new one"
+            )
 
 
 async def _watch(
-    live: "LiveSession", engine: "Engine", keeping: _Keeping, source: "BinanceSource"
+    live: "LiveSession", engine: "Engine", keeping: _Keeping, finish: Callable[[], None]
 ) -> None:
     from flowtape.replay.look_back import LookBack, past_of
     from flowtape.replay.session_rows import SessionRows
@@ -313,14 +343,17 @@ async def _watch(
         return past_of(session, SessionRows.of(session, opener(None, None)))
 
     screen = LookBack(live, engine.views, past, live)
-    feed = Feed(screen, screen.look, screen if keeping.trade else None)
+    feeds = [
+        Feed(screen, partial(screen.look, number), screen if keeping.trade else None, number)
+        for number in range(len(engine.views))
+    ]
     stopped = asyncio.Event()
 
     def stop() -> None:
-        source.finish()
+        finish()
         stopped.set()
 
-    await common.show([feed], keeping.port, _until_halted(live, stopped), stop)
+    await common.show(feeds, keeping.port, _until_halted(live, stopped), stop)
 
 
 async def _until_halted(live: "LiveSession", stopped: asyncio.Event) -> None:

@@ -1,6 +1,7 @@
 """Where sessions lie, and how people name them."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from flowtape.stream.errors import InputError
@@ -23,8 +24,8 @@ class SessionStore:
         """Return all sessions, oldest first; folders that cannot be read raise SessionError."""
         return [Session.open(folder) for folder in self.folders()]
 
-    def left_live(self, symbol: str, market: str) -> Session:
-        """Return the newest live session of an instrument that was left without an end.
+    def left_live(self, symbols: Sequence[str], market: str) -> Session:
+        """Return the newest live session of some instruments that was left without an end.
 
         Raises InputError when there is none, and when it goes on.
         """
@@ -33,13 +34,14 @@ class SessionStore:
                 session = Session.open(folder)
                 genesis = session.genesis
                 named = [(one.symbol, one.market) for one in genesis.instruments]
-                own = named == [(symbol.upper(), market)] and not genesis.tapes
+                own = named == [(symbol, market) for symbol in symbols] and not genesis.tapes
                 if own and genesis.parent is None and not session.ended:
                     if session.goes_on:
                         raise InputError(f"session {session.id} goes on; stop it first")
                     return session
         raise InputError(
-            f"no live session of {market}/{symbol.upper()} below {self.root} was left; "
+            f"no live session of {' and '.join(f'{market}/{symbol}' for symbol in symbols)} "
+            f"below {self.root} was left; "
             "start without --resume"
         )
 

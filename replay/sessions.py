@@ -55,13 +55,18 @@ def genesis_of(
 
 
 def live_genesis(
-    instrument: Instrument, config: EngineConfig, strategy: Strategy | None, name: str | None
+    instruments: Instrument | Sequence[Instrument],
+    config: EngineConfig,
+    strategy: Strategy | None,
+    name: str | None,
 ) -> Genesis:
     """Return the genesis of a session that keeps its own inputs."""
+    if isinstance(instruments, Instrument):
+        instruments = (instruments,)
     if strategy is not None:
         config = replace(config, decide=type(strategy).decide)
     identity = None if strategy is None else StrategyIdentity.of(strategy, name)
-    return Genesis(instruments=(instrument,), config=config, strategy=identity, tapes=())
+    return Genesis(instruments=tuple(instruments), config=config, strategy=identity, tapes=())
 
 
 def repeated(session: Session, rows: SessionRows) -> tuple[Track, Chain]:

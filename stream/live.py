@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
 from flowtape.stream.ports import (
     Clock,
+    Event,
     Funding,
     Gap,
     Mark,
@@ -20,24 +22,26 @@ from flowtape.stream.ports import (
     Ticket,
     TransportState,
 )
+from flowtape.stream.several_sources import events_of
 
 
 class LiveSession:
-    """Events of a source into an engine; also the `Transport` and the `Desk` of its screen.
+    """Events of sources into an engine; also the `Transport` and the `Desk` of its screen.
 
-    The clock of the screen runs from the newest event on, in real time. What a person asks for is
-    asked at that time, so that no one trades on prints that were on their way already.
+    There is a source for each of the engine's instruments, in their order. The clock of the screen
+    runs from the newest event on, in real time. What a person asks for is asked at that time, so
+    that no one trades on prints that were on their way already.
     """
 
     def __init__(
         self,
-        source: Source,
+        sources: Sequence[Source],
         engine: Engine,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trade_count = 0
         self.gap_count = 0
-        self._source = source
+        self._sources = sources
         self._engine = engine
         self._now_s = now_s
         self._start_us = 0
@@ -47,24 +51,16 @@ class LiveSession:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> None:
-        """Run until the source ends or the task is cancelled; then the engine's stream ends.
+        """Run until the sources end or the task is cancelled; then the engine's stream ends.
 
         When anything fails, such as the disk, the engine stands still and the screen says why.
         """
         self._loop = asyncio.get_running_loop()
         try:
-            async for event in self._source.events():
-                self._engine.apply_event(event)
-                if isinstance(event, Gap):
-                    self.gap_count += 1
-                    continue
-                if isinstance(event, Clock | Mark | Funding):
-                    event_us = event.ts_us
-                else:
-                    self.trade_count += len(event)
-                    event_us = int(event.ts_us[-1])
-                self._start_us = self._start_us or event_us
-                self._event_us, self._event_s = max(self._event_us, event_us), self._now_s()
+            async with aclosing(events_of(self._sources)) as events:
+                async for market, event in events:
+                    self._engine.apply_event(event, market)
+                    self._took(event)
             self._engine.end()
         except asyncio.CancelledError:
             self._engine.end()
@@ -75,6 +71,18 @@ class LiveSession:
             raise
         finally:
             self._ended = True
+
+    def _took(self, event: Event) -> None:
+        if isinstance(event, Gap):
+            self.gap_count += 1
+            return
+        if isinstance(event, Clock | Mark | Funding):
+            event_us = event.ts_us
+        else:
+            self.trade_count += len(event)
+            event_us = int(event.ts_us[-1])
+        self._start_us = self._start_us or event_us
+        self._event_us, self._event_s = max(self._event_us, event_us), self._now_s()
 
     def state(self) -> TransportState:
         """Return where the feed stands now."""

@@ -1,6 +1,6 @@
 """The seams of the pipeline: what sources give, what sinks take, what a screen may command."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -57,7 +57,7 @@ class Source(Protocol):
         """Return what the events are about; known once the source was opened."""
         ...
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncGenerator[Event]:
         """Yield trades in sequence order with gaps already repaired or declared."""
         ...
 

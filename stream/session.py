@@ -316,18 +316,15 @@ class Session:
         """Return the aggregate ids that no one could deliver, in order."""
         return gaps_in(self.inputs(), self.genesis.instruments)
 
-    def last_id(self, market: int = 0) -> int | None:
-        """Return the last aggregate id of an instrument that is accounted for, None before one."""
-        found: int | None = None
+    def last_ids(self) -> list[int | None]:
+        """Return each instrument's last aggregate id that is accounted for, None before one."""
+        found: list[int | None] = [None] * len(self.genesis.instruments)
         for piece in self.inputs():
-            own = piece.market == market
-            for kind, ids in (
-                (InputKind.TRADE, piece.agg_id),
-                (InputKind.GAP, piece.qty_lots),
-            ):
-                rows = np.flatnonzero(own & (piece.kind == kind))
-                if len(rows):
-                    found = max(found or 0, int(ids[rows[-1]]))
+            for market in range(len(found)):
+                for kind, ids in ((InputKind.TRADE, piece.agg_id), (InputKind.GAP, piece.qty_lots)):
+                    rows = np.flatnonzero((piece.market == market) & (piece.kind == kind))
+                    if len(rows):
+                        found[market] = max(found[market] or 0, int(ids[rows[-1]]))
         return found
 
     @property

@@ -34,7 +34,7 @@ class Running:
         self.engine = Engine(
             genesis.instruments, genesis.config, recorded=(self.writer.chain, self.writer)
         )
-        self.live = LiveSession(self, self.engine, now_s=lambda: 0.0)
+        self.live = LiveSession([self], self.engine, now_s=lambda: 0.0)
         self.session = Session.open(self.writer.folder)
         self.instrument = INSTRUMENT
         self.screen = LookBack(self.live, self.engine.views, self.past, self.live)

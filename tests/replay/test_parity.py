@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -320,7 +320,7 @@ class Teller:
         self._run, self._told = run, steps
         self._look_share = LOOKS / run.step_count
         self._now_s = self._event_s = 0.0
-        self.live = LiveSession(self, run.engine, lambda: self._now_s)
+        self.live = LiveSession([self], run.engine, lambda: self._now_s)
         session = Session.open(run.writer.folder)
         self.screen = LookBack(
             self.live,
@@ -329,7 +329,7 @@ class Teller:
             self.live,
         )
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event]:
         loop = asyncio.get_running_loop()
         for step in self._told:
             if isinstance(step, Asked):

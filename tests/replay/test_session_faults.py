@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,7 +285,7 @@ class Fed:
 
     events_left: list[Event]
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event]:
         for event in self.events_left:
             await asyncio.sleep(0.001)
             yield event
@@ -296,7 +296,7 @@ async def test_a_live_screen_says_that_it_halted(of: str, course: Course, tmp_pa
     files = FaultyFiles(Fault("write", 2, of=of, lasts=False))
     with below_parquet(files):
         run = Run.begin(course, tmp_path, files, shown=True)
-        live = LiveSession(Fed(course.events), run.engine)  # type: ignore[arg-type]
+        live = LiveSession([Fed(course.events)], run.engine)  # type: ignore[arg-type]
         asked = asyncio.create_task(asyncio.to_thread(ask_on, live))
         with pytest.raises(JournalError) as caught:
             await live.run()
