@@ -14,6 +14,7 @@ from flowtape.cli import (
     backtest_command,
     branch_command,
     export_commands,
+    fetch_command,
     housekeeping_commands,
     live_commands,
     play_commands,
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("demo")(play_commands.demo)
 app.command("replay")(play_commands.replay)
 app.command("backtest")(backtest_command.backtest)
+app.command("fetch")(fetch_command.fetch)
 app.command("import")(tape_commands.import_)
 app.command("doctor")(tape_commands.doctor)
 app.command("tapes")(tape_commands.tapes)
