@@ -13,6 +13,10 @@ PARTS = (
     "replay_speed",
     "seek",
     "sessions",
+    "session_day",
+    "recording",
+    "receiving",
+    "venue",
     "import_archive",
     "dashboard",
 )

@@ -20,6 +20,8 @@ from flowtape.cli import (
     play_commands,
     session_commands,
     tape_commands,
+    venue_commands,
+    watch_command,
 )
 from flowtape.stream.errors import FlowError
 
@@ -45,6 +47,8 @@ app.command("unpack")(export_commands.unpack)
 app.command("prune")(housekeeping_commands.prune)
 app.command("live")(live_commands.live)
 app.command("record")(live_commands.record)
+app.command("watch")(watch_command.watch)
+app.command("serve")(venue_commands.serve)
 
 # The base of what the parser of the command line raises, which Typer does not name.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]

@@ -6,14 +6,15 @@ import socket as sockets
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from aiohttp import WSMessage, WSMsgType, web
 
 from flowtape.connectors.venue.control import Subscriptions
-from flowtape.connectors.venue.faults import Abort, Close, Stall
+from flowtape.connectors.venue.faults import Abort, Broken, Close, Hold, Stall
+from flowtape.connectors.venue.frames import Shape, text_frames
+from flowtape.connectors.venue.outbox import Outbox, Outgoing
+from flowtape.connectors.venue.rules import ConnectionRules
 
-OUTBOX_MAX = 65_536
 SLOW_S = 10.0
 """A client that leaves a full outbox untouched for this long is cut off."""
 
@@ -21,81 +22,109 @@ NORMAL = 1000
 POLICY_VIOLATION = 1008
 
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: the kernel sends RST instead of FIN
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionRules:
-    """What the venue demands of a connection; Binance's own values by default.
-
-    Source: binance-spot-api-docs, web-socket-streams.md, "General WSS information".
-    """
-
-    ping_s: float = 20.0
-    pong_s: float = 60.0
-    messages_per_s: int = 5
-
-
 _SAID = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
 
-Outgoing = str | bytes | Abort | Close | Stall
+Answer = Callable[[Subscriptions, str], bytes | None]
+
+__all__ = ["ConnectionRules", "VenueConnection"]
 
 
 class VenueConnection:
     """A connection with its subscriptions and an outbox that keeps the order of what is sent.
 
-    `changed` is called after each control message.
+    Args:
+        socket: the prepared socket.
+        request: what it was upgraded from.
+        subscriptions: what was asked for by the address.
+        rules: what is demanded of the client.
+        answer: performs a control message; no reply is sent for None.
+        changed: called after each control message.
     """
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
-        transport: asyncio.Transport,
+        request: web.Request,
         subscriptions: Subscriptions,
         rules: ConnectionRules,
+        *,
+        answer: Answer,
         changed: Callable[[], Awaitable[None]],
     ) -> None:
+        assert request.transport is not None
         self._socket = socket
-        self._transport = transport
+        self._transport: asyncio.Transport = request.transport
+        self._writer = request.writer
         self._rules = rules
+        self._answer = answer
         self._changed = changed
-        self._outbox: asyncio.Queue[Outgoing] = asyncio.Queue(OUTBOX_MAX)
+        self._outbox = Outbox()
         self._heard_s: deque[float] = deque(maxlen=rules.messages_per_s + 1)
         self._ping: bytes | None = None
         self._stalled = False
         self._ended = False
         self._closed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._deflate = int(socket.compress)
+        self.route = request.path.removeprefix("/").split("/", 1)[0]
         self.subscriptions = subscriptions
+        self.ending = ""
+        """How the venue ended the connection, if it did."""
+
+    @property
+    def shape(self) -> Shape:
+        """How the client takes its events."""
+        asked = self.subscriptions
+        return Shape(asked.combined, asked.micros, self._deflate)
 
     async def serve(self) -> None:
         """Send and receive until either side ends the connection."""
-        tasks = {asyncio.create_task(self._write())}
         self._reader = asyncio.create_task(self._read())
-        tasks.add(self._reader)
+        tasks = {
+            self._reader,
+            asyncio.create_task(self._write()),
+            asyncio.create_task(self._beat()),
+        }
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await self.close(NORMAL)
+            if not self._ended:
+                await self.close(NORMAL)
+                self.ending = ": the client left"
             await self._closed.wait()
         finally:
             self._ended = True
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            while not self._outbox.empty():
-                self._outbox.get_nowait()
+            self._outbox.clear()
         for task in tasks:
             if not task.cancelled():
                 task.result()
 
-    async def push(self, item: Outgoing) -> None:
-        """Send something after what was pushed before; waits while the outbox is full."""
+    def put(self, item: Outgoing) -> None:
+        """Send something after what was put before; a client too far behind is cut off."""
         if self._ended:
+            return
+        if self._outbox.full and not self._stalled:
+            self._reset("cut off, too far behind")
+        else:
+            self._outbox.put(item)
+
+    async def room(self) -> None:
+        """Wait until the client has caught up enough to be sent more, or cut it off."""
+        if self._ended or not self._outbox.full:
             return
         try:
             async with asyncio.timeout(SLOW_S):
-                await self._outbox.put(item)
+                await self._outbox.room()
         except TimeoutError:
-            self._reset()
+            self._reset("cut off, it did not read")
+
+    async def flush(self) -> None:
+        """Wait until everything was sent, or until the client does not read."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SLOW_S):
+                await self._outbox.flushed()
 
     async def close(self, code: int, reason: str = "") -> None:
         """End the connection properly, or at once when it is stalled."""
@@ -104,8 +133,9 @@ class VenueConnection:
         self._ended = True
         try:
             if self._stalled:
-                self._reset()
+                self._reset("reset")
                 return
+            self.ending = f": closed with {code} {reason}".rstrip()
             # aiohttp waits for the client's goodbye only when nobody else is reading
             if self._reader is not None and self._reader is not asyncio.current_task():
                 self._reader.cancel()
@@ -115,41 +145,54 @@ class VenueConnection:
             self._closed.set()
 
     async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        ping_s = loop.time() + self._rules.ping_s
-        pong_s = float("inf")
         with contextlib.suppress(ConnectionError):
             while True:
-                try:
-                    async with asyncio.timeout_at(min(ping_s, pong_s)):
-                        item = await self._outbox.get()
-                except TimeoutError:
-                    if self._ping is not None and loop.time() >= pong_s:
-                        await self.close(POLICY_VIOLATION, "Pong timeout")
-                        return
-                    ping_s = loop.time() + self._rules.ping_s
-                    if self._ping is None:
-                        pong_s = loop.time() + self._rules.pong_s
-                    if not self._stalled:
-                        self._ping = b"%d" % (loop.time() * 1_000)
-                        await self._socket.ping(self._ping)
+                item = await self._outbox.get()
+                if self._stalled:
                     continue
-                await self._send(item)
+                if isinstance(item, bytes):
+                    self._transport.write(item)
+                    await self._writer.drain()
+                else:
+                    await self._break(item)
 
-    async def _send(self, item: Outgoing) -> None:
-        match item:
-            case _ if self._stalled:
-                return
-            case str():
-                await self._socket.send_str(item)
-            case bytes():
-                await self._socket.send_bytes(item)
+    async def _break(self, fault: Broken) -> None:
+        match fault:
             case Abort():
-                self._reset()
+                self._reset("reset")
             case Close(code=code, reason=reason):
                 await self.close(code, reason)
             case Stall():
                 self._stalled = True
+            case Hold(for_s=for_s):
+                await asyncio.sleep(for_s)
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        rules = self._rules
+        ends_s = loop.time() + rules.lifetime_s
+        ping_s = loop.time() + rules.ping_s
+        pong_s = float("inf")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await asyncio.sleep(max(0.0, min(ping_s, pong_s, ends_s) - loop.time()))
+                now_s = loop.time()
+                if now_s >= ends_s:
+                    await self.close(rules.lifetime_code, "")
+                    return
+                if self._ping is None or self._stalled:
+                    pong_s = float("inf")
+                elif now_s >= pong_s:
+                    await self.close(POLICY_VIOLATION, "Pong timeout")
+                    return
+                if now_s < ping_s:
+                    continue
+                ping_s = now_s + rules.ping_s
+                if self._ping is None:
+                    pong_s = now_s + rules.pong_s
+                if not self._stalled:
+                    self._ping = b"%d" % (now_s * 1_000)
+                    await self._socket.ping(self._ping)
 
     async def _read(self) -> None:
         with contextlib.suppress(ConnectionError):
@@ -162,7 +205,9 @@ class VenueConnection:
 
     async def _hear(self, message: WSMessage) -> None:
         if message.type is WSMsgType.TEXT:
-            await self.push(self.subscriptions.answer(message.data).decode())
+            reply = self._answer(self.subscriptions, message.data)
+            if reply is not None:
+                self.put(text_frames([reply], self._deflate))
             await self._changed()
         elif message.type is WSMsgType.PING:
             await self._socket.pong(message.data)
@@ -178,7 +223,8 @@ class VenueConnection:
         await self.close(POLICY_VIOLATION, "Too many requests")
         return True
 
-    def _reset(self) -> None:
+    def _reset(self, why: str) -> None:
+        self.ending = f": {why}"
         self._ended = True
         self._closed.set()
         sock = self._transport.get_extra_info("socket")

@@ -15,6 +15,7 @@ from flowtape.connectors.binance.messages import (
     RequestId,
     encode,
 )
+from flowtape.connectors.venue.faults import Deny
 
 STREAMS_MAX = 1_024
 ID_CHARS_MAX = 36
@@ -25,19 +26,34 @@ _request = msgspec.json.Decoder(Request)
 
 @dataclass(slots=True)
 class Subscriptions:
-    """What one connection asked for; `flat_errors` answers in the form the documentation prints."""
+    """What one connection asked for; `flat_errors` answers in the form the documentation prints.
+
+    `muted` streams bring nothing although they were asked for: until they are asked for again, or,
+    where True, as long as the connection lives.
+    """
 
     combined: bool
     micros: bool
     streams: dict[str, None] = field(default_factory=dict)
     flat_errors: bool = False
+    streams_max: int = STREAMS_MAX
+    muted: dict[str, bool] = field(default_factory=dict)
 
-    def answer(self, text: str) -> bytes:
-        """Perform a control message and return its reply."""
+    def answer(self, text: str, deny: Deny | None = None) -> bytes | None:
+        """Perform a control message and return its reply, if it is to have one.
+
+        `deny` is what a SUBSCRIBE meets.
+        """
         request_id: RequestId | UnsetType = UNSET
         try:
             request = _parse(text)
             request_id = _request_id(request)
+            if deny is not None:
+                if deny.how == "unanswered":
+                    return None
+                if deny.how == "error":
+                    raise _RefusedError(deny.code, deny.msg)
+                self.muted.update(dict.fromkeys(_names(request), True))
             return encode(Reply(self._perform(request), request_id))
         except _RefusedError as refused:
             error = refused.error
@@ -47,9 +63,12 @@ class Subscriptions:
 
     def subscribe(self, names: list[str]) -> None:
         """Add streams; names of no stream are accepted and stay silent."""
-        if len(self.streams.keys() | set(names)) > STREAMS_MAX:
+        if len(self.streams.keys() | set(names)) > self.streams_max:
             raise _RefusedError(4, "Too many subscriptions")
         self.streams.update(dict.fromkeys(names))
+        for name in names:
+            if not self.muted.get(name, True):
+                del self.muted[name]
 
     def _perform(self, request: Request) -> Any:
         match request.method:
@@ -69,6 +88,14 @@ class Subscriptions:
                 _property(request, 1)
                 return self.combined
         return None
+
+
+def subscribes(text: str) -> bool:
+    """Tell whether a control message asks for streams."""
+    try:
+        return _parse(text).method == "SUBSCRIBE"
+    except _RefusedError:
+        return False
 
 
 class _RefusedError(Exception):

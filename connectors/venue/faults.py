@@ -1,141 +1,229 @@
 """What may go wrong at a venue, on purpose: faults as data, tied to aggregate ids.
 
-Each fault happens when the trade `at` is due; the ids of a span are inclusive.
+A fault `at` an id happens when that trade is due, or the first one behind it; one without an id
+from the start. The ids of a span are inclusive. `symbol` says whose ids are meant where a venue
+has several symbols. Both are taken by scripts as they stand here.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from flowtape.connectors.binance.rows import Row
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+Id = Annotated[int, Meta(ge=0)]
+Code = Annotated[int, Meta(ge=1000, le=4999)]
+Status = Annotated[int, Meta(ge=200, le=599)]
+RefusedStatus = Annotated[int, Meta(ge=400, le=599)]
+Text = Annotated[str, Meta(max_length=100)]
+
+Query = Literal[
+    "any",
+    "ping",
+    "time",
+    "exchangeInfo",
+    "aggTrades",
+    "trades",
+    "klines",
+    "depth",
+    "avgPrice",
+    "ticker/price",
+    "ticker/24hr",
+    "ticker/bookTicker",
+]
+GarbleKind = Literal[
+    "truncated",
+    "garbage",
+    "binary",
+    "wrong_types",
+    "missing_key",
+    "new_keys",
+    "unknown_event",
+    "other_unit",
+    "oversized",
+]
 
 
-class Drop(Struct, frozen=True, tag="drop"):
+class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    symbol: str = ""
+
+
+class Drop(_Fault, frozen=True, tag="drop"):
     """Trades that the stream leaves out; REST has them unless `everywhere`."""
 
-    from_id: int
-    to_id: int
+    from_id: Id
+    to_id: Id
     everywhere: bool = False
 
 
-class Duplicate(Struct, frozen=True, tag="duplicate"):
-    """A trade that is sent again, `times` more often."""
+class Void(_Fault, frozen=True, tag="void"):
+    """Trades that were taken back: REST has rows of zeros for them, the stream nothing."""
 
-    at: int
-    times: int = 1
+    from_id: Id
+    to_id: Id
 
 
-class Delay(Struct, frozen=True, tag="delay"):
+class Backdate(_Fault, frozen=True, tag="backdate"):
+    """Trades whose trade time is earlier, for the stream and for REST."""
+
+    from_id: Id
+    to_id: Id
+    by_ms: Annotated[int, Meta(ge=1, le=86_000_000)] = 1_000
+
+
+class Renumber(_Fault, frozen=True, tag="renumber"):
+    """Trades whose frames carry an id that is off by `by`; REST has the right ones."""
+
+    from_id: Id
+    to_id: Id
+    by: int
+
+
+class Duplicate(_Fault, frozen=True, tag="duplicate"):
+    """A trade that is sent again, `times` more often; with another quantity if it `differs`."""
+
+    at: Id
+    times: Count = 1
+    differs: bool = False
+
+
+class Delay(_Fault, frozen=True, tag="delay"):
     """A trade that comes after the `by` trades that follow it."""
 
-    at: int
-    by: int = 1
+    at: Id
+    by: Count = 1
 
 
-class Garble(Struct, frozen=True, tag="garble"):
-    """A trade whose frame is broken; REST has it."""
+class Garble(_Fault, frozen=True, tag="garble"):
+    """A trade whose frame is not as documented; REST has it.
 
-    at: int
-    how: Literal["truncated", "garbage", "binary", "wrong_types"] = "truncated"
+    `new_keys` and `other_unit` (milliseconds for microseconds, or the reverse) leave it readable;
+    an `unknown_event` comes before it, and so does an `oversized` frame of over a mebibyte.
+    """
+
+    at: Id
+    how: GarbleKind = "truncated"
 
 
-class Abort(Struct, frozen=True, tag="abort"):
+class Abort(_Fault, frozen=True, tag="abort"):
     """Every connection is reset without a goodbye, before the trade is sent."""
 
-    at: int
+    at: Id
 
 
-class Close(Struct, frozen=True, tag="close"):
+class Close(_Fault, frozen=True, tag="close"):
     """Every connection is closed properly, before the trade is sent."""
 
-    at: int
-    code: int = 1001
-    reason: str = ""
+    at: Id
+    code: Code = 1001
+    reason: Text = ""
 
 
-class Stall(Struct, frozen=True, tag="stall"):
-    """Connections stay open and go mute, from this trade on; new ones are served."""
+class Stall(_Fault, frozen=True, tag="stall"):
+    """Connections stay open and go mute from this trade on: no frame, no ping, no pong.
 
-    at: int
+    New ones are served.
+    """
+
+    at: Id
 
 
-class Shutdown(Struct, frozen=True, tag="shutdown"):
+class Mute(_Fault, frozen=True, tag="mute"):
+    """The symbol's streams bring nothing more on open connections, which are alive otherwise.
+
+    They bring trades again when they are subscribed to again, or on another connection alone.
+    """
+
+    at: Id
+    heals: Literal["subscribe", "connect"] = "connect"
+
+
+class Hold(_Fault, frozen=True, tag="hold"):
+    """Connections bring nothing for so long, and then everything, late; REST is up to date."""
+
+    at: Id
+    for_s: Seconds = 5.0
+
+
+class Halt(_Fault, frozen=True, tag="halt"):
+    """Trading stops for so long before the trade; exchangeInfo has this status meanwhile."""
+
+    at: Id
+    for_s: Seconds = 5.0
+    status: Text = "BREAK"
+
+
+class Skew(_Fault, frozen=True, tag="skew"):
+    """Event times and the server's own are off by `by_ms` from this trade on."""
+
+    at: Id
+    by_ms: Annotated[int, Meta(ge=-86_000_000, le=86_000_000)]
+
+
+class Shutdown(_Fault, frozen=True, tag="shutdown"):
     """The server announces its end; the trade and all that follow are still sent."""
 
-    at: int
+    at: Id
 
 
-Fault = Drop | Duplicate | Delay | Garble | Abort | Close | Stall | Shutdown
+class Refuse(_Fault, frozen=True, tag="refuse"):
+    """The next `count` connections are refused at the handshake."""
+
+    at: Id = 0
+    status: RefusedStatus = 503
+    count: Count = 1
+    retry_after_s: int | None = None
 
 
-class RestFault(Struct, frozen=True, tag="rest"):
+class Deny(_Fault, frozen=True, tag="deny"):
+    """What the next `count` SUBSCRIBE messages get: an error, no answer, or an empty promise."""
+
+    at: Id = 0
+    how: Literal["error", "unanswered", "acknowledged_only"] = "error"
+    count: Count = 1
+    code: int = 2
+    msg: Text = "Invalid request"
+
+
+class Lag(_Fault, frozen=True, tag="lag"):
+    """The next `count` queries for trades do not know the newest `rows` trades yet."""
+
+    at: Id = 0
+    rows: Count = 100
+    count: Count = 1
+
+
+class Forget(_Fault, frozen=True, tag="forget"):
+    """REST has no more than the newest `rows` trades from this trade on."""
+
+    at: Id
+    rows: Count = 1_000
+
+
+class RestFault(Struct, frozen=True, tag="rest", forbid_unknown_fields=True, omit_defaults=True):
     """What the next `count` queries of one kind get.
 
     `status` 200 is the right answer, `delay_s` late; others carry `body`, which is an error object
-    by default. `retry_after_s` is sent with 418 and 429.
+    by default. `retry_after_s` is sent with 418 and 429. A `cut` answer breaks off half-way.
     """
 
-    status: int = 200
-    count: int = 1
-    query: Literal["aggTrades", "exchangeInfo"] = "aggTrades"
-    delay_s: float = 0.0
+    status: Status = 200
+    count: Count = 1
+    query: Query = "aggTrades"
+    delay_s: Seconds = 0.0
     retry_after_s: int | None = None
     body: str = ""
+    cut: bool = False
+    at: Id = 0
+    symbol: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send the frame of a trade, broken if `garble` says how."""
+Span = Drop | Void | Renumber
+Rewrite = Void | Backdate
+Broken = Abort | Close | Stall | Hold | Shutdown
+"""What happens to every connection, between trades."""
 
-    row: Row
-    garble: str | None = None
+Standing = Mute | Halt | Skew | Refuse | Deny | Lag | Forget | RestFault
+"""What changes how the venue behaves from a trade on."""
 
-
-Action = Send | Abort | Close | Stall | Shutdown
-
-
-class FaultyStream:
-    """Turn trades into what the venue does about them."""
-
-    def __init__(self) -> None:
-        self._drops: list[Drop] = []
-        self._at: dict[int, list[Fault]] = {}
-        self._delayed: list[tuple[int, Row]] = []
-        self._count = 0
-
-    def inject(self, fault: Fault) -> None:
-        """Let a fault happen when its time comes."""
-        if isinstance(fault, Drop):
-            self._drops.append(fault)
-        else:
-            self._at.setdefault(fault.at, []).append(fault)
-
-    def actions(self, rows: Iterable[Row]) -> Iterator[Action]:
-        """Return what to do for trades that just happened, in order."""
-        for row in rows:
-            self._count += 1
-            yield from self._row_actions(row)
-            due = [late for when, late in self._delayed if when <= self._count]
-            self._delayed = [(when, late) for when, late in self._delayed if when > self._count]
-            yield from (Send(late) for late in due)
-
-    def _row_actions(self, row: Row) -> Iterator[Action]:
-        garble: str | None = None
-        sends = 1
-        for fault in self._at.pop(row.agg_id, ()):
-            match fault:
-                case Duplicate(times=times):
-                    sends += times
-                case Garble(how=how):
-                    garble = how
-                case Delay(by=by):
-                    self._delayed.append((self._count + by, row))
-                    sends = 0
-                case Abort() | Close() | Stall() | Shutdown():
-                    yield fault
-        if any(drop.from_id <= row.agg_id <= drop.to_id for drop in self._drops):
-            return
-        for _ in range(sends):
-            yield Send(row, garble)
+Fault = Span | Backdate | Duplicate | Delay | Garble | Broken | Standing

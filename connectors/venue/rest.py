@@ -1,123 +1,171 @@
-"""REST queries about the venue's market, answered as Binance answers them."""
+"""The REST side of the venue: weights, limits, faults, and the public queries."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 
-from flowtape.connectors.binance.decode import MICROSECONDS_FROM
-from flowtape.connectors.binance.messages import ApiError, encode
-from flowtape.connectors.venue.market import VenueMarket
-from flowtape.connectors.venue.wire import Wire
+from aiohttp import web
 
-LIMIT_DEFAULT = 500
-LIMIT_MAX = 1_000
-FOREVER_US = 2**63 - 1
+from flowtape.connectors.binance.markets import MarketApi
+from flowtape.connectors.binance.messages import encode
+from flowtape.connectors.venue.faults import RestFault
+from flowtape.connectors.venue.listing import Listing
+from flowtape.connectors.venue.public_queries import endpoints
+from flowtape.connectors.venue.queries import Answer, BadQueryError, Endpoint, Query, refusal
+from flowtape.connectors.venue.rules import Overuse, WeightMeter
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer with a JSON body."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+JSON = "application/json;charset=UTF-8"
+HTML = "text/html; charset=utf-8"
 
 
-@dataclass(slots=True)
-class WeightMeter:
-    """Request weight in fixed windows of a minute."""
+class PublicRest:
+    """Public queries over the listings of a venue.
 
-    limit: int
-    used: int = 0
-    _window: int = -1
+    Args:
+        api: the market's addresses and weights.
+        listings: by symbol.
+        clock_us: the venue's time.
+        meter: counts the weight of all clients together.
+    """
 
-    def charge(self, weight: int, now_s: float) -> int | None:
-        """Count a query; returns the seconds to wait when it goes over the limit."""
-        window = int(now_s // 60)
-        if window != self._window:
-            self._window, self.used = window, 0
-        self.used += weight
-        if self.used <= self.limit:
-            return None
-        return math.ceil((window + 1) * 60 - now_s)
+    def __init__(
+        self,
+        api: MarketApi,
+        listings: Mapping[str, Listing],
+        clock_us: Callable[[], int],
+        meter: WeightMeter,
+    ) -> None:
+        self._api = api
+        self._listings = listings
+        self._clock_us = clock_us
+        self._meter = meter
+        self._faults: list[list[RestFault]] = []
 
+    def routes(self) -> list[web.RouteDef]:
+        """Return the addresses that are answered here."""
+        return [
+            web.get(f"{self._api.rest_prefix}/{endpoint.name}", self._handler(endpoint))
+            for endpoint in endpoints(self._api)
+        ]
 
-def agg_trades(
-    market: VenueMarket, wire: Wire, query: Mapping[str, str], *, micros: bool
-) -> Answer:
-    """Answer `GET aggTrades`."""
-    try:
-        _check_symbol(wire, query)
-        limit = _number(query, "limit")
-        limit = LIMIT_DEFAULT if limit is None else limit
-        if not 1 <= limit <= LIMIT_MAX:
-            raise _BadQueryError(-1130, "Data sent for parameter 'limit' is not valid.")
-        from_id = _number(query, "fromId")
-        start_us, end_us = _time(query, "startTime"), _time(query, "endTime")
-        if from_id is not None and (start_us is not None or end_us is not None):
-            raise _BadQueryError(-1128, "Combination of optional parameters invalid.")
-    except _BadQueryError as error:
-        return refusal(400, error.code, str(error))
-    if from_id is not None:
-        rows = market.from_id(from_id, limit)
-    elif start_us is not None:
-        rows = market.from_time(start_us, FOREVER_US if end_us is None else end_us, limit)
-    else:
-        rows = market.newest(limit, end_us)
-    return Answer(200, wire.rest_rows(rows, micros=micros))
+    def inject(self, fault: RestFault) -> None:
+        """Let a fault meet the next queries of its kind."""
+        self._faults.append([fault] * fault.count)
 
+    def _handler(
+        self, endpoint: Endpoint
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            unit = request.headers.get("X-MBX-TIME-UNIT", "")
+            micros = self._api.microseconds and unit in ("MICROSECOND", "microsecond")
+            query = Query(
+                request.query, self._listings, self._api, self._clock_us(), 1 if micros else 1_000
+            )
+            answer: Answer | None = None
+            try:
+                self._check(endpoint, request)
+                weight = endpoint.weight(query)
+            except BadQueryError as error:
+                weight, answer = 1, refusal(error.status, error.code, str(error))
+            over = self._meter.charge(weight, asyncio.get_running_loop().time())
+            if over is not None:
+                _log.info("query %s was refused: over the weight limit", endpoint.name)
+                return await self._respond(request, _too_much(over))
+            fault = self._fault(endpoint.name)
+            if fault is not None:
+                _log.info("query %s: %s", endpoint.name, encode(fault).decode())
+                await asyncio.sleep(fault.delay_s)
+                wrong = _faulty(fault)
+                answer = answer if wrong is None else wrong
+            if answer is None:
+                answer = self._answer(endpoint, query)
+            return await self._respond(request, answer, cut=fault is not None and fault.cut)
 
-def exchange_info(wire: Wire, now_us: int, query: Mapping[str, str], *, micros: bool) -> Answer:
-    """Answer `GET exchangeInfo`."""
-    if "symbol" in query:
+        return handle
+
+    def _check(self, endpoint: Endpoint, request: web.Request) -> None:
+        for name in request.query:
+            if len(request.query.getall(name)) > 1:
+                raise BadQueryError(-1101, f"Duplicate values for parameter '{name}' detected.")
+        read = len(endpoint.reads & set(request.query))
+        if self._api.market == "spot" and read < len(request.query):
+            raise BadQueryError(
+                -1104,
+                f"Not all sent parameters were read; read '{read}' parameter(s) but was sent "
+                f"'{len(request.query)}'.",
+            )
+
+    def _answer(self, endpoint: Endpoint, query: Query) -> Answer:
+        lags = self._lags(query) if endpoint.name in ("aggTrades", "trades") else 0
+        market = query.listings[query.values["symbol"]].market if lags else None
         try:
-            _check_symbol(wire, query)
-        except _BadQueryError as error:
-            return refusal(400, error.code, str(error))
-    return Answer(200, wire.exchange_info(now_us, micros=micros))
+            if market is not None:
+                market.hidden_rows = lags
+            return endpoint.answer(query)
+        except BadQueryError as error:
+            return refusal(error.status, error.code, str(error))
+        finally:
+            if market is not None:
+                market.hidden_rows = 0
 
+    def _lags(self, query: Query) -> int:
+        listing = query.listings.get(query.values.get("symbol", ""))
+        if listing is None or not listing.lags:
+            return 0
+        return listing.lags.pop(0)
 
-def server_time(now_us: int, *, micros: bool) -> Answer:
-    """Answer `GET time` with the market's own time."""
-    return Answer(200, encode({"serverTime": now_us // (1 if micros else 1_000)}))
-
-
-def refusal(status: int, code: int, msg: str) -> Answer:
-    """Return an error answer."""
-    return Answer(status, encode(ApiError(code, msg)))
-
-
-class _BadQueryError(Exception):
-    def __init__(self, code: int, msg: str) -> None:
-        super().__init__(msg)
-        self.code = code
-
-
-def _check_symbol(wire: Wire, query: Mapping[str, str]) -> None:
-    symbol = query.get("symbol", "")
-    if not symbol:
-        raise _BadQueryError(
-            -1102,
-            "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.",
-        )
-    if symbol != wire.instrument.symbol:
-        raise _BadQueryError(-1121, "Invalid symbol.")
-
-
-def _number(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name)
-    if text is None:
+    def _fault(self, name: str) -> RestFault | None:
+        for waiting in self._faults:
+            if waiting[0].query in ("any", name):
+                fault = waiting.pop()
+                if not waiting:
+                    self._faults.remove(waiting)
+                return fault
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
-        raise _BadQueryError(
-            -1100,
-            f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,19}}$'.",
+
+    async def _respond(
+        self, request: web.Request, answer: Answer, *, cut: bool = False
+    ) -> web.StreamResponse:
+        used = str(self._meter.used)
+        response = web.StreamResponse(
+            status=answer.status,
+            headers={
+                "Content-Type": HTML if answer.body.startswith(b"<") else JSON,
+                "Content-Length": str(len(answer.body)),
+                "x-mbx-used-weight": used,
+                "x-mbx-used-weight-1m": used,
+                **answer.headers,
+            },
         )
-    return min(int(text), FOREVER_US)
+        await response.prepare(request)
+        if cut:
+            await response.write(answer.body[: len(answer.body) // 2])
+            if request.transport is not None:
+                request.transport.close()
+        else:
+            await response.write(answer.body)
+            await response.write_eof()
+        return response
 
 
-def _time(query: Mapping[str, str], name: str) -> int | None:
-    time = _number(query, name)
-    if time is None or time >= MICROSECONDS_FROM:
-        return time
-    return time * 1_000
+def _faulty(fault: RestFault) -> Answer | None:
+    if fault.status == 200 and not fault.body:
+        return None
+    answer = refusal(fault.status, -1000, "An unknown error occurred.")
+    if fault.body:
+        answer = Answer(fault.status, fault.body.encode())
+    if fault.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(fault.retry_after_s)
+    return answer
+
+
+def _too_much(over: Overuse) -> Answer:
+    if over.banned:
+        status, msg = 418, "Way too much request weight used; IP banned."
+    else:
+        status, msg = 429, "Too much request weight used; please slow down."
+    answer = refusal(status, -1003, msg)
+    answer.headers["Retry-After"] = str(over.wait_s)
+    return answer

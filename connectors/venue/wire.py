@@ -1,26 +1,22 @@
 """Trades as the bytes Binance would send for them."""
 
-from msgspec import Raw, structs
+import msgspec
+import numpy as np
 
 from flowtape.connectors.binance.messages import (
-    AggTrade,
-    Combined,
-    ExchangeInfo,
-    FuturesAggTrade,
     RestAggTrade,
     RestFuturesAggTrade,
     ServerShutdown,
-    SymbolInfo,
     encode,
 )
-from flowtape.connectors.binance.rows import Row
+from flowtape.connectors.binance.rows import Row, trades_of
+from flowtape.connectors.venue.frames import Shape, wrapped
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.trades import I64, SELL, Trades
 
 SPOT_DECIMALS = 8
 SHUTDOWN_STREAM = "!serverShutdown"
-
-_QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "USD")
 
 
 class Wire:
@@ -32,55 +28,77 @@ class Wire:
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
-        self._spot = instrument.market == "spot"
+        self.spot = instrument.market == "spot"
         self.stream = f"{instrument.symbol.lower()}@aggTrade"
-
-    def frame(self, row: Row, event_us: int, *, combined: bool, micros: bool) -> str:
-        """Return the stream frame of a trade that is pushed at `event_us`."""
-        unit = 1 if micros else 1_000
-        message: AggTrade | FuturesAggTrade
-        if self._spot:
-            message = AggTrade(
-                event_time=event_us // unit,
-                symbol=self.instrument.symbol,
-                agg_id=row.agg_id,
-                price=self._price(row),
-                qty=self._qty(row),
-                first_id=row.first_id,
-                last_id=row.last_id,
-                trade_time=row.ts_us // unit,
-                is_buyer_maker=row.is_buyer_maker,
+        # the form of one frame, to be filled by %; a symbol of any script is text of JSON here
+        symbol = msgspec.json.encode(instrument.symbol).replace(b"%", b"%%")
+        if self.spot:
+            self._agg_trade = (
+                b'{"e":"aggTrade","E":%d,"s":' + symbol + b',"a":%d,"p":"%b","q":"%b","f":%d,'
+                b'"l":%d,"T":%d,"m":%b,"M":true}'
+            )
+            self._trade = (
+                b'{"e":"trade","E":%d,"s":' + symbol + b',"t":%d,"p":"%b","q":"%b","T":%d,'
+                b'"m":%b,"M":true}'
             )
         else:
-            message = FuturesAggTrade(
-                event_time=event_us // unit,
-                agg_id=row.agg_id,
-                symbol=self.instrument.symbol,
-                price=self._price(row),
-                qty=self._qty(row),
-                qty_without_rpi=self._qty(row),
-                first_id=row.first_id,
-                last_id=row.last_id,
-                trade_time=row.ts_us // unit,
-                is_buyer_maker=row.is_buyer_maker,
+            self._agg_trade = (
+                b'{"e":"aggTrade","E":%d,"a":%d,"s":' + symbol + b',"p":"%b","q":"%b","nq":"%b",'
+                b'"f":%d,"l":%d,"T":%d,"m":%b,"st":1}'
             )
-        return _framed(self.stream, encode(message), combined)
+            self._trade = (
+                b'{"e":"trade","E":%d,"T":%d,"s":' + symbol + b',"t":%d,"p":"%b","q":"%b",'
+                b'"X":"MARKET","m":%b,"st":1}'
+            )
 
-    def shutdown(self, event_us: int, *, combined: bool, micros: bool) -> str:
-        """Return the frame that announces the end of the server."""
-        message = ServerShutdown(event_time=max(1, event_us // (1 if micros else 1_000)))
-        return _framed(SHUTDOWN_STREAM, encode(message), combined)
+    def agg_trades(self, trades: Trades, event_us: I64, shape: Shape) -> list[bytes]:
+        """Return the stream's frames for trades that are pushed at `event_us`."""
+        unit = shape.unit_us
+        events = (event_us // unit).tolist()
+        ids = trades.agg_id.tolist()
+        prices, qtys = self._columns(trades)
+        firsts, lasts = trades.first_id.tolist(), trades.last_id.tolist()
+        times = (trades.ts_us // unit).tolist()
+        makers = _flags(trades)
+        columns = (
+            (events, ids, prices, qtys, firsts, lasts, times, makers)
+            if self.spot
+            else (events, ids, prices, qtys, qtys, firsts, lasts, times, makers)
+        )
+        payloads = [self._agg_trade % row for row in zip(*columns, strict=True)]
+        return wrapped(self.stream, payloads, shape)
+
+    def raw_trades(self, trades: Trades, event_us: I64, shape: Shape) -> list[bytes]:
+        """Return frames of `@trade`: each aggregate as one trade, by the id of its last."""
+        unit = shape.unit_us
+        events = (event_us // unit).tolist()
+        ids = raw_ids(trades).tolist()
+        prices, qtys = self._columns(trades)
+        times = (trades.ts_us // unit).tolist()
+        makers = _flags(trades)
+        columns = (
+            (events, ids, prices, qtys, times, makers)
+            if self.spot
+            else (events, times, ids, prices, qtys, makers)
+        )
+        payloads = [self._trade % row for row in zip(*columns, strict=True)]
+        return wrapped(f"{self.instrument.symbol.lower()}@trade", payloads, shape)
+
+    def frame(self, row: Row, event_us: int, *, combined: bool, micros: bool) -> str:
+        """Return the stream's frame of one trade."""
+        events = np.array([event_us], np.int64)
+        return self.agg_trades(trades_of([row]), events, Shape(combined, micros))[0].decode()
 
     def rest_rows(self, rows: list[Row], *, micros: bool) -> bytes:
         """Return the REST answer that holds `rows`."""
         unit = 1 if micros else 1_000
-        if self._spot:
+        if self.spot:
             return encode(
                 [
                     RestAggTrade(
                         agg_id=row.agg_id,
-                        price=self._price(row),
-                        qty=self._qty(row),
+                        price=self.price(row.price_ticks),
+                        qty=self.qty(row.qty_lots),
                         first_id=row.first_id,
                         last_id=row.last_id,
                         trade_time=row.ts_us // unit,
@@ -93,9 +111,9 @@ class Wire:
             [
                 RestFuturesAggTrade(
                     agg_id=row.agg_id,
-                    price=self._price(row),
-                    qty=self._qty(row),
-                    qty_without_rpi=self._qty(row),
+                    price=self.price(row.price_ticks),
+                    qty=self.qty(row.qty_lots),
+                    qty_without_rpi=self.qty(row.qty_lots),
                     first_id=row.first_id,
                     last_id=row.last_id,
                     trade_time=row.ts_us // unit,
@@ -105,85 +123,51 @@ class Wire:
             ]
         )
 
-    def exchange_info(self, server_us: int, *, micros: bool) -> bytes:
-        """Return exchangeInfo with the one symbol there is."""
-        symbol = self.instrument.symbol
-        quote = next((q for q in _QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
-        info = SymbolInfo(
-            symbol=symbol,
-            status="TRADING",
-            base_asset=symbol.removesuffix(quote) or symbol,
-            base_asset_precision=SPOT_DECIMALS,
-            quote_asset=quote,
-            quote_precision=SPOT_DECIMALS,
-            filters=self._filters(),
-            order_types=["LIMIT", "LIMIT_MAKER", "MARKET"],
-        )
-        if self._spot:
-            info = structs.replace(
-                info,
-                quote_asset_precision=SPOT_DECIMALS,
-                is_spot_trading_allowed=True,
-                is_margin_trading_allowed=False,
-                permissions=[],
-                permission_sets=[["SPOT"]],
-            )
-        else:
-            info = structs.replace(
-                info,
-                contract_type="PERPETUAL",
-                price_precision=self.instrument.price_decimals,
-                quantity_precision=self.instrument.qty_decimals,
-            )
-        limit = 6_000 if self._spot else 2_400
-        return encode(
-            ExchangeInfo(
-                symbols=[info],
-                server_time=server_us // (1 if micros else 1_000),
-                rate_limits=[
-                    {
-                        "rateLimitType": "REQUEST_WEIGHT",
-                        "interval": "MINUTE",
-                        "intervalNum": 1,
-                        "limit": limit,
-                    }
-                ],
-            )
-        )
+    def price(self, ticks: int) -> str:
+        """Return a price as text."""
+        return self._text(ticks, self.instrument.price_decimals)
 
-    def _filters(self) -> list[dict[str, object]]:
-        tick = self._text(1, self.instrument.price_decimals)
-        step = self._text(1, self.instrument.qty_decimals)
-        top = self._text(10**12, 0)
-        return [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": tick,
-                "maxPrice": top,
-                "tickSize": tick,
-            },
-            {"filterType": "LOT_SIZE", "minQty": step, "maxQty": top, "stepSize": step},
-            {
-                "filterType": "NOTIONAL",
-                "minNotional": self._text(5, 0),
-                "applyMinToMarket": True,
-                "maxNotional": top,
-                "applyMaxToMarket": False,
-                "avgPriceMins": 5,
-            },
-        ]
+    def qty(self, lots: int) -> str:
+        """Return a quantity as text."""
+        return self._text(lots, self.instrument.qty_decimals)
 
-    def _price(self, row: Row) -> str:
-        return self._text(row.price_ticks, self.instrument.price_decimals)
-
-    def _qty(self, row: Row) -> str:
-        return self._text(row.qty_lots, self.instrument.qty_decimals)
+    def quote(self, tick_lots: int) -> str:
+        """Return an amount of the quote asset as text; on spot decimals past the eighth are cut."""
+        decimals = self.instrument.price_decimals + self.instrument.qty_decimals
+        if self.spot and decimals > SPOT_DECIMALS:
+            return format_decimal(tick_lots // 10 ** (decimals - SPOT_DECIMALS), SPOT_DECIMALS)
+        return self._text(tick_lots, decimals)
 
     def _text(self, value: int, decimals: int) -> str:
-        if not self._spot or decimals >= SPOT_DECIMALS:
+        if not self.spot or decimals >= SPOT_DECIMALS:
             return format_decimal(value, decimals)
         return format_decimal(value * 10 ** (SPOT_DECIMALS - decimals), SPOT_DECIMALS)
 
+    def _columns(self, trades: Trades) -> tuple[list[bytes], list[bytes]]:
+        prices = self._texts(trades.price_ticks, self.instrument.price_decimals)
+        return prices, self._texts(trades.qty_lots, self.instrument.qty_decimals)
 
-def _framed(stream: str, payload: bytes, combined: bool) -> str:
-    return (encode(Combined(stream, Raw(payload))) if combined else payload).decode()
+    def _texts(self, values: I64, decimals: int) -> list[bytes]:
+        if not decimals and not self.spot:
+            return [b"%d" % value for value in values.tolist()]
+        zeros = b"0" * (SPOT_DECIMALS - decimals) if self.spot else b""
+        if not decimals:
+            return [b"%d.%b" % (value, zeros) for value in values.tolist()]
+        form = b"%%d.%%0%dd%b" % (decimals, zeros)
+        wholes, parts = np.divmod(values, 10**decimals)
+        return [form % pair for pair in zip(wholes.tolist(), parts.tolist(), strict=True)]
+
+
+def raw_ids(trades: Trades) -> I64:
+    """Return one id of a raw trade for each aggregate: its last, or its own where none is known."""
+    return np.where(trades.last_id >= 0, trades.last_id, trades.agg_id)
+
+
+def shutdown_notice(event_us: int, shape: Shape) -> list[bytes]:
+    """Return the frame that announces the end of the server."""
+    message = ServerShutdown(event_time=max(1, event_us // shape.unit_us))
+    return wrapped(SHUTDOWN_STREAM, [encode(message)], shape)
+
+
+def _flags(trades: Trades) -> list[bytes]:
+    return [b"true" if side == SELL else b"false" for side in trades.side.tolist()]

@@ -153,7 +153,7 @@ def test_several_tapes(imported: Run, tmp_path: Path) -> None:
         (["replay", "BTCUSDT", "--latency", "soon"], "--latency must be a span"),
         (["backtest", "BTCUSDT", "--strategy", "nothing.py:X"], "there is no file nothing.py"),
         (["backtest", "BTCUSDT", "--strategy", STRATEGY, "--cash", "1e5"], "1e5"),
-        (["live", "A", "B"], "one symbol at a time"),
+        (["live", "A", "B", "a"], "A was named twice; name each symbol once"),
         (["record", "BTCUSDT", "--market", "moon"], "moon"),
         (["record", "BTCUSDT", "--for", "ever"], "--for must be a span"),
     ],

@@ -1,3 +1,5 @@
+"""Connections to the venue: what they are told, what is demanded of them, how trades happen."""
+
 import asyncio
 import json
 import time
@@ -9,16 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtape.connectors.binance.rows import rows_of
+from flowtape.connectors.venue import outbox
 from flowtape.connectors.venue.connection import ConnectionRules
 from flowtape.connectors.venue.control import STREAMS_MAX, Subscriptions
-from flowtape.connectors.venue.faults import Abort, Close, Delay, Drop, RestFault, Shutdown
-from flowtape.connectors.venue.market import VenueMarket
+from flowtape.connectors.venue.faults import Abort, Close, Delay, Drop, Hold, Shutdown
+from flowtape.connectors.venue.listing import Listing
+from flowtape.connectors.venue.prefetch import prefetched
 from flowtape.connectors.venue.server import VenueServer
 from flowtape.stream.errors import InputError
 from flowtape.stream.instrument import Instrument
+from tests.connectors.venue_asking import FIRST_ID, STREAM, get, next_text
 
-STREAM = "btcusdt@aggTrade"
-FIRST_ID = 1_000
+
+@pytest.fixture
+async def http(no_leaks):
+    async with aiohttp.ClientSession() as session:
+        yield session
 
 
 def ask(subscriptions: Subscriptions, message: object) -> object:
@@ -84,90 +92,6 @@ def test_any_control_text_gets_a_reply(text):
     assert json.loads(Subscriptions(combined=False, micros=False).answer(text))
 
 
-@given(data=st.data())
-def test_queries_agree_with_a_plain_list(data, make_trades):
-    trades = make_trades(60, step_us=3)
-    cuts = sorted(data.draw(st.lists(st.integers(0, 60), max_size=3)))
-    parts = [trades.slice(a, b) for a, b in zip([0, *cuts], [*cuts, 60], strict=True)]
-    market = VenueMarket(iter(parts))
-    happened = data.draw(st.integers(0, 60))
-    rows = rows_of(trades)
-    assert market.advance(happened) == rows[:happened]
-    lost = data.draw(st.sets(st.integers(FIRST_ID, FIRST_ID + 59), max_size=9))
-    market.lose(lost)
-    there = [row for row in rows[:happened] if row.agg_id not in lost]
-    limit = data.draw(st.integers(1, 70))
-    from_id = data.draw(st.integers(FIRST_ID - 2, FIRST_ID + 62))
-    assert market.from_id(from_id, limit) == [r for r in there if r.agg_id >= from_id][:limit]
-    start, end = (rows[data.draw(st.integers(0, 59))].ts_us for _ in range(2))
-    between = [r for r in there if start <= r.ts_us <= end]
-    assert market.from_time(start, end, limit) == between[:limit]
-    assert market.newest(limit) == there[-limit:]
-    assert market.newest(limit, end) == [r for r in there if r.ts_us <= end][-limit:]
-    until = rows[data.draw(st.integers(0, 59))].ts_us
-    later = [r for r in rows[happened:] if r.ts_us <= until]
-    assert market.advance(60, until) == later[:60]
-
-
-@pytest.fixture
-async def http(no_leaks):
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-async def get(http, venue, path, **query):
-    async with http.get(f"{venue.rest_url}{path}", params=query) as response:
-        assert response.headers["Content-Type"] == "application/json;charset=UTF-8"
-        return response.status, await response.text(), response.headers
-
-
-async def next_text(socket) -> str:
-    message = await asyncio.wait_for(socket.receive(), 5)
-    assert message.type is WSMsgType.TEXT, message
-    return message.data
-
-
-async def test_frames_are_byte_for_byte_binances(http, open_venue, instrument, make_trades):
-    trades = make_trades(2)
-    first = rows_of(trades)[0]
-    venue = await open_venue(instrument, trades)
-    urls = [
-        f"/ws/{STREAM}",
-        f"/stream?streams={STREAM}",
-        f"/ws/{STREAM}?timeUnit=MICROSECOND",
-        f"/stream?streams={STREAM}&timeUnit=microsecond",
-        f"/stream?streams={STREAM}?timeUnit=MICROSECOND",
-        f"/stream?streams={STREAM.replace('@', '%40')}/other@kline_1m",
-    ]
-    sockets = [await http.ws_connect(venue.ws_url + url) for url in urls]
-    await venue.wait_for_subscribers(len(urls))
-    await venue.publish(1)
-    price = f"{first.price_ticks / 100:.8f}"
-    qty = f"{first.qty_lots / 100_000:.8f}"
-    maker = "true" if first.is_buyer_maker else "false"
-
-    def payload(unit: int) -> str:
-        return (
-            f'{{"e":"aggTrade","E":{first.ts_us // unit},"s":"BTCUSDT","a":1000,"p":"{price}",'
-            f'"q":"{qty}","f":9000000,"l":{first.last_id},"T":{first.ts_us // unit},'
-            f'"m":{maker},"M":true}}'
-        )
-
-    def combined(unit: int) -> str:
-        return f'{{"stream":"{STREAM}","data":{payload(unit)}}}'
-
-    assert [await next_text(socket) for socket in sockets] == [
-        payload(1_000),
-        combined(1_000),
-        payload(1),
-        combined(1),
-        combined(1),
-        combined(1_000),
-    ]
-    for socket in sockets:
-        await socket.close()
-
-
 async def test_subscribing_later_and_leaving_again(http, open_venue, instrument, make_trades):
     venue = await open_venue(instrument, make_trades(10))
     for url in ("/ws", "/stream", "/ws/0"):
@@ -212,82 +136,6 @@ async def test_futures_trades_flow_on_the_market_route_alone(http, open_venue, m
         assert await next_text(unrouted) == f'{{"result":["{STREAM}"],"id":3}}'
     status, body, _ = await get(http, venue, "/fapi/v1/aggTrades", symbol="BTCUSDT")
     assert (status, [r["nq"] for r in json.loads(body)]) == (200, [frame["q"]])
-
-
-async def test_rest_answers_like_binance(http, open_venue, instrument, make_trades):
-    trades = make_trades(1_500, step_us=1_000)
-    rows = rows_of(trades)
-    venue = await open_venue(instrument, trades, happened_count=1_400)
-    path = "/api/v3/aggTrades"
-
-    async def ids(**query) -> list[int]:
-        status, body, _ = await get(http, venue, path, symbol="BTCUSDT", **query)
-        assert status == 200
-        return [row["a"] for row in json.loads(body)]
-
-    assert await ids() == list(range(1_900, 2_400))
-    assert await ids(limit=3) == [2_397, 2_398, 2_399]
-    assert await ids(fromId=1_010, limit=1_000) == list(range(1_010, 2_010))
-    assert await ids(fromId=2_398) == [2_398, 2_399]
-    assert await ids(fromId=9_999) == []
-    start_us = rows[50].ts_us
-    since = [row.agg_id for row in rows if row.ts_us >= start_us]
-    assert await ids(startTime=start_us, limit=5) == since[:5]
-    start_ms = start_us // 1_000
-    since_ms = [row.agg_id for row in rows if row.ts_us >= start_ms * 1_000]
-    assert await ids(startTime=start_ms, limit=5) == since_ms[:5]
-    until = [row.agg_id for row in rows if row.ts_us <= start_us]
-    assert await ids(endTime=start_us, limit=5) == until[-5:]
-    assert await ids(startTime=start_us, endTime=start_us) == [
-        row.agg_id for row in rows if row.ts_us == start_us
-    ]
-    _, body, _ = await get(http, venue, path, symbol="BTCUSDT", fromId=1_000, limit=1)
-    assert body.startswith('[{"a":1000,"p":"')
-    assert body.endswith(',"M":true}]')
-    for query, code in (
-        ({}, -1102),
-        ({"symbol": ""}, -1102),
-        ({"symbol": "NOPE"}, -1121),
-        ({"symbol": "btcusdt"}, -1121),
-        ({"symbol": "BTCUSDT", "limit": 0}, -1130),
-        ({"symbol": "BTCUSDT", "limit": 1_001}, -1130),
-        ({"symbol": "BTCUSDT", "limit": "x"}, -1100),
-        ({"symbol": "BTCUSDT", "fromId": -1}, -1100),
-        ({"symbol": "BTCUSDT", "fromId": 1, "startTime": 1}, -1128),
-    ):
-        status, body, _ = await get(http, venue, path, **query)
-        assert (status, json.loads(body)["code"]) == (400, code), query
-
-
-async def test_rest_tells_time_rules_and_weight(http, open_venue, instrument, make_trades):
-    venue = await open_venue(instrument, make_trades(5), happened_count=5, weight_per_minute=50)
-    now_us = int(make_trades(5).ts_us.max())
-    assert (await get(http, venue, "/api/v3/ping"))[1] == "{}"
-    assert (await get(http, venue, "/api/v3/time"))[1] == f'{{"serverTime":{now_us // 1_000}}}'
-    _, body, headers = await get(http, venue, "/api/v3/exchangeInfo", symbol="BTCUSDT")
-    assert headers["x-mbx-used-weight-1m"] == "22"
-    (symbol,) = json.loads(body)["symbols"]
-    filters = {rule["filterType"]: rule for rule in symbol["filters"]}
-    assert filters["PRICE_FILTER"]["tickSize"] == "0.01000000"
-    assert filters["LOT_SIZE"]["stepSize"] == "0.00001000"
-    assert (symbol["baseAsset"], symbol["quoteAsset"]) == ("BTC", "USDT")
-    assert (symbol["isSpotTradingAllowed"], symbol["permissionSets"]) == (True, [["SPOT"]])
-    status, body, _ = await get(http, venue, "/api/v3/exchangeInfo", symbol="NOPE")
-    assert (status, body) == (400, '{"code":-1121,"msg":"Invalid symbol."}')
-    status, body, headers = await get(http, venue, "/api/v3/exchangeInfo")
-    assert (status, json.loads(body)["code"]) == (429, -1003)
-    assert 1 <= int(headers["Retry-After"]) <= 60
-    async with http.get(f"{venue.rest_url}/api/v3/account") as response:
-        assert response.status == 404
-
-
-async def test_rest_faults_come_in_turn(http, open_venue, instrument, make_trades):
-    faults = [RestFault(429, retry_after_s=7), RestFault(500, count=2, body="<html>")]
-    venue = await open_venue(instrument, make_trades(5), faults=faults)
-    answers = [await get(http, venue, "/api/v3/aggTrades", symbol="BTCUSDT") for _ in range(4)]
-    assert [status for status, _, _ in answers] == [429, 500, 500, 200]
-    assert answers[0][2]["Retry-After"] == "7"
-    assert answers[1][1] == "<html>"
 
 
 async def test_faults_on_the_stream(http, open_venue, instrument, make_trades):
@@ -391,3 +239,145 @@ async def test_stopping_says_goodbye_and_may_be_repeated(http, open_venue, instr
         assert socket.close_code == 1001
         await stopping
     await venue.stop()
+
+
+async def test_several_symbols_flow_on_one_clock(http, open_venue, instrument, make_trades):
+    other = Instrument("ETHUSDT", "spot", price_decimals=2, qty_decimals=4)
+    listings = [
+        Listing(listed, make_trades(300, step_us=20_000, seed=seed))
+        for seed, listed in enumerate((instrument, other))
+    ]
+    venue = await open_venue(listings, (), speed=float("inf"))
+    names = "/".join((STREAM, "ethusdt@aggTrade", "ethusdt@kline_1s"))
+    async with http.ws_connect(f"{venue.ws_url}/stream?streams={names}") as socket:
+        await asyncio.wait_for(venue.wait_finished(), 10)
+        await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 1})
+        frames = []
+        while "stream" in (frame := json.loads(await next_text(socket))):
+            frames.append(frame)
+    ids = {name: [] for name in names.split("/")}
+    last_us = dict.fromkeys(ids, 0)
+    for frame in frames:
+        ids[frame["stream"]].append(frame["data"].get("a"))
+        last_us[frame["stream"]] = frame["data"]["E"] * 1_000
+        apart_us = abs(last_us[STREAM] - last_us["ethusdt@aggTrade"])
+        assert apart_us < 2_000_000 or not min(last_us[STREAM], last_us["ethusdt@aggTrade"])
+    assert ids[STREAM] == ids["ethusdt@aggTrade"] == list(range(1_000, 1_300))
+    assert len(ids["ethusdt@kline_1s"]) > 3
+    _, body, _ = await get(http, venue, "/api/v3/exchangeInfo", symbols='["ETHUSDT"]')
+    assert [symbol["symbol"] for symbol in json.loads(body)["symbols"]] == ["ETHUSDT"]
+    _, body, _ = await get(http, venue, "/api/v3/exchangeInfo", symbolStatus="HALT")
+    assert json.loads(body)["symbols"] == []
+    _, body, _ = await get(http, venue, "/api/v3/ticker/price")
+    assert [row["symbol"] for row in json.loads(body)] == ["BTCUSDT", "ETHUSDT"]
+    with pytest.raises(InputError, match="a fault is for XRPUSDT, which is not on this venue"):
+        venue.inject(Abort(1_000, symbol="XRPUSDT"))
+
+
+@pytest.mark.parametrize("kind", ["aggTrade", "kline_1m", "miniTicker", "ticker"])
+async def test_futures_streams_have_their_route(kind, http, open_venue, make_trades):
+    instrument = Instrument("BTCUSDT", "um", price_decimals=2, qty_decimals=3)
+    venue = await open_venue(instrument, make_trades(300, step_us=200_000))
+    heard = {}
+    for route in ("", "/public", "/private", "/market"):
+        async with http.ws_connect(f"{venue.ws_url}{route}/ws/btcusdt@{kind}") as socket:
+            await venue.publish(60)
+            await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 1})
+            heard[route] = "result" not in await next_text(socket)
+    assert heard == {"": False, "/public": False, "/private": False, "/market": True}
+
+
+async def test_long_addresses_are_taken(http, open_venue, instrument, make_trades):
+    venue = await open_venue(instrument, make_trades(1))
+    names = [STREAM, *(f"coin{number}usdt@aggTrade" for number in range(760))]
+    url = f"{venue.ws_url}/stream?streams={'/'.join(names)}"
+    assert 15_000 < len(url) < 17_000
+    async with http.ws_connect(url) as socket:
+        await venue.wait_for_subscribers()
+        await venue.publish(1)
+        assert '"a":1000' in await next_text(socket)
+
+
+async def test_a_client_too_far_behind_is_cut_off_and_the_others_go_on(
+    http, open_venue, instrument, make_trades, monkeypatch
+):
+    monkeypatch.setattr(outbox, "OUTBOX_BYTES", 200_000)
+    trades = make_trades(4_000, step_us=100)
+    venue = await open_venue(instrument, trades, speed=1.0, faults=[Hold(1_100, for_s=60)])
+    url = f"{venue.ws_url}/ws/{STREAM}"
+    async with http.ws_connect(url) as behind:
+        ids = [json.loads(await next_text(behind))["a"] for _ in range(100)]
+        assert ids == list(range(1_000, 1_100))
+        while venue.last_id < 1_100:
+            await get(http, venue, "/api/v3/ping")
+        async with http.ws_connect(url) as quick:
+            ids = [json.loads(await next_text(quick))["a"]]
+            while ids[-1] < 4_999:
+                ids.append(json.loads(await next_text(quick))["a"])
+        assert ids == list(range(ids[0], 5_000))
+        assert (await asyncio.wait_for(behind.receive(), 5)).type in (
+            WSMsgType.CLOSED,
+            WSMsgType.ERROR,
+        )
+
+
+async def test_a_tape_may_happen_now(http, open_venue, instrument, make_trades):
+    trades = make_trades(50, step_us=1_000)
+    start_us = wall_us = 1_900_000_000_000_777
+    venue = await open_venue(
+        instrument, trades, speed=1.0, wall_us=lambda: wall_us, happened_count=10
+    )
+
+    async def past() -> list[int]:
+        _, body, _ = await get(http, venue, "/api/v3/aggTrades", symbol="BTCUSDT", limit=1_000)
+        return [row["T"] for row in json.loads(body)[:10]]
+
+    by_us = start_us // 1_000 * 1_000 - int(trades.ts_us[10]) // 1_000 * 1_000
+    before = await past()
+    assert all(
+        abs(ms * 1_000 - us - by_us) <= 2_000
+        for ms, us in zip(before, trades.ts_us[:10], strict=True)
+    )
+    assert before[-1] * 1_000 <= wall_us
+    wall_us += 7_000_000
+    trades = trades.slice(10, 50)
+    _, body, _ = await get(http, venue, "/api/v3/time")
+    assert json.loads(body) == {"serverTime": wall_us // 1_000}
+    async with http.ws_connect(f"{venue.ws_url}/ws/{STREAM}?timeUnit=MICROSECOND") as socket:
+        frames = [json.loads(await next_text(socket)) for _ in range(40)]
+    assert await past() == before
+    by_us = frames[0]["T"] - int(trades.ts_us[0])
+    assert by_us % 1_000 == 0
+    assert 0 <= wall_us - frames[0]["T"] < 1_000
+    assert [frame["T"] - by_us for frame in frames] == trades.ts_us.tolist()
+    assert [frame["E"] for frame in frames] == [frame["T"] for frame in frames]
+    _, body, _ = await get(http, venue, "/api/v3/aggTrades", symbol="BTCUSDT", limit=1)
+    assert json.loads(body)[0]["T"] == frames[-1]["T"] // 1_000
+
+
+def test_reading_ahead_keeps_the_order_and_the_error():
+    def items():
+        yield from range(5)
+        raise InputError("the disk is gone")
+
+    seen = []
+    with pytest.raises(InputError, match="the disk is gone"):
+        seen.extend(prefetched(items()))
+    assert seen == [0, 1, 2, 3, 4]
+    assert list(prefetched(iter(range(3)))) == [0, 1, 2]
+
+
+async def test_the_end_comes_when_everything_was_sent(http, open_venue, instrument, make_trades):
+    venue = await open_venue(instrument, make_trades(20_000, step_us=10), speed=float("inf"))
+    async with http.ws_connect(f"{venue.ws_url}/ws/{STREAM}") as socket:
+
+        async def stop() -> None:
+            await venue.wait_finished()
+            await venue.stop()
+
+        stopping = asyncio.create_task(stop())
+        count = 0
+        while (message := await asyncio.wait_for(socket.receive(), 5)).type is WSMsgType.TEXT:
+            count += 1
+        assert (count, message.type, message.data) == (20_000, WSMsgType.CLOSE, 1001)
+        await stopping

@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benc
 # These follow a live market or stay open until stopped; their own tests run them against a venue.
 NOT_HERE = (
     *("flowtape live", "flowtape record", "flowtape replay BTCUSDT --speed 100"),
-    "flowtape replay last",
+    *("flowtape replay last", "flowtape fetch", "flowtape serve"),
 )
 
 

@@ -1,0 +1,112 @@
+"""`exchangeInfo`: what a venue lists, in a form that strict clients can build markets from."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import UNSET
+
+from flowtape.connectors.binance.markets import MarketApi
+from flowtape.connectors.binance.messages import ExchangeInfo, SymbolInfo, encode
+from flowtape.connectors.venue.wire import SPOT_DECIMALS, Wire
+
+_QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "USD")
+
+
+class _FuturesSymbol(SymbolInfo, frozen=True, rename="camel"):
+    """What futures clients look for besides."""
+
+    pair: str = ""
+    margin_asset: str = ""
+    underlying_type: str = "COIN"
+    delivery_date: int = 4_133_404_800_000
+    onboard_date: int = 1_569_398_400_000
+    time_in_force: tuple[str, ...] = ("GTC", "IOC", "FOK", "GTX")
+
+
+def exchange_info(
+    listed: Iterable[tuple[Wire, str]],
+    api: MarketApi,
+    server_us: int,
+    *,
+    micros: bool,
+    permission_sets: bool,
+) -> bytes:
+    """Return exchangeInfo with symbols and their statuses."""
+    limits = [_limit("REQUEST_WEIGHT", "MINUTE", 1, api.weight_per_minute)]
+    if api.market == "spot":
+        limits.append(_limit("RAW_REQUESTS", "MINUTE", 5, 300_000))
+    return encode(
+        ExchangeInfo(
+            symbols=[_symbol(wire, status, permission_sets) for wire, status in listed],
+            server_time=server_us // (1 if micros else 1_000),
+            rate_limits=limits,
+        )
+    )
+
+
+def _limit(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
+    return {"rateLimitType": kind, "interval": interval, "intervalNum": count, "limit": limit}
+
+
+def _symbol(wire: Wire, status: str, permission_sets: bool) -> SymbolInfo:
+    instrument = wire.instrument
+    symbol = instrument.symbol
+    quote = next((q for q in _QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
+    base = symbol.removesuffix(quote) or symbol
+    if wire.spot:
+        return SymbolInfo(
+            symbol=symbol,
+            status=status,
+            base_asset=base,
+            base_asset_precision=SPOT_DECIMALS,
+            quote_asset=quote,
+            quote_precision=SPOT_DECIMALS,
+            filters=_filters(wire),
+            order_types=["LIMIT", "LIMIT_MAKER", "MARKET"],
+            quote_asset_precision=SPOT_DECIMALS,
+            is_spot_trading_allowed=True,
+            is_margin_trading_allowed=False,
+            permissions=[],
+            permission_sets=[["SPOT"]] if permission_sets else UNSET,
+        )
+    return _FuturesSymbol(
+        symbol=symbol,
+        status=status,
+        base_asset=base,
+        base_asset_precision=SPOT_DECIMALS,
+        quote_asset=quote,
+        quote_precision=SPOT_DECIMALS,
+        filters=_filters(wire),
+        order_types=["LIMIT", "MARKET"],
+        contract_type="PERPETUAL",
+        price_precision=instrument.price_decimals,
+        quantity_precision=instrument.qty_decimals,
+        pair=symbol,
+        margin_asset=quote,
+    )
+
+
+def _filters(wire: Wire) -> list[dict[str, Any]]:
+    tick, step = wire.price(1), wire.qty(1)
+    top_price = wire.price(10 ** (wire.instrument.price_decimals + 9))
+    top_qty = wire.qty(10 ** (wire.instrument.qty_decimals + 9))
+    notional = wire.quote(5 * 10 ** (wire.instrument.price_decimals + wire.instrument.qty_decimals))
+    rules: list[dict[str, Any]] = [
+        {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": top_price, "tickSize": tick},
+        {"filterType": "LOT_SIZE", "minQty": step, "maxQty": top_qty, "stepSize": step},
+        {"filterType": "MARKET_LOT_SIZE", "minQty": step, "maxQty": top_qty, "stepSize": step},
+    ]
+    if wire.spot:
+        rules.append(
+            {
+                "filterType": "NOTIONAL",
+                "minNotional": notional,
+                "applyMinToMarket": True,
+                "maxNotional": top_price,
+                "applyMaxToMarket": False,
+                "avgPriceMins": 5,
+            }
+        )
+    else:
+        rules.append({"filterType": "MIN_NOTIONAL", "notional": notional})
+    return rules
