@@ -9,7 +9,7 @@ NATIVE := $(shell find kernel crates -name '*.[ch]' -o -name '*.rs' -o -name 'Ca
 C_FILES := $(shell find kernel benchmarks/native -name '*.[ch]')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deep lint fmt bench docs clean browser machines soak
+.PHONY: help setup demo test test-deep lint fmt bench docs clean browser machines clients sim soak
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,12 +59,23 @@ test: $(VENV)/.dev browser ## run the tests: Python, C kernel under sanitizers, 
 	$(PYTEST) -m 'not deep and not browser' -n auto --dist worksteal
 	$(PYTEST) -m 'browser and not deep'
 
-test-deep: $(VENV)/.dev browser machines ## run the slow checks too
+test-deep: $(VENV)/.dev browser machines clients ## run the slow checks too
 	HYPOTHESIS_PROFILE=deep $(PYTEST) --timeout 1800
 
 SOAK_MINUTES ?= 10
 soak: $(VENV)/.dev ## run random scripts, damaged states, model against kernel for SOAK_MINUTES
 	$(BIN)/python -m tests.kernel.soak $(SOAK_MINUTES)
+
+COUNT ?= 200
+sim: $(VENV)/.dev ## play the live connector through COUNT seeds of trouble, or SEED=n with its log
+	$(BIN)/python -m tests.connectors.simulation $(if $(SEED),--seed $(SEED),--count $(COUNT))
+
+CLIENTS := build/clients
+clients: $(CLIENTS)/.installed
+$(CLIENTS)/.installed: tests/clients/requirements.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 lint: $(VENV)/.dev ## check style and types: ruff, mypy, clippy, rustfmt, clang-format
 	$(BIN)/ruff check .

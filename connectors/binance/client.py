@@ -5,27 +5,31 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
+from flowtape.connectors.binance.asking import TRADING, Answer, Asker, Newest, NoAnswer, Status
+from flowtape.connectors.binance.dead_letters import DeadLetter, DeadLetterOffice, Origin
 from flowtape.connectors.binance.decode import (
     DecodeError,
-    Page,
     ShutdownNotice,
     TradeFrame,
     decode_frame,
+    raw_rows,
 )
+from flowtape.connectors.binance.lag import LagMeter
 from flowtape.connectors.binance.link import Closed, LinkReport, LinkTimes, Opened, Received, Silent
 from flowtape.connectors.binance.links import KeepTimes, LinkKeeper
 from flowtape.connectors.binance.market_clock import MarketClock
 from flowtape.connectors.binance.markets import base_url, market_api, unknown_symbol
 from flowtape.connectors.binance.pacing import Backoff, Sleep
-from flowtape.connectors.binance.rest import INVALID_SYMBOL, PAGE_ROWS, RestClient, RestError
+from flowtape.connectors.binance.rest import INVALID_SYMBOL, RestClient, RestError
 from flowtape.connectors.binance.rows import Row, trades_of
-from flowtape.connectors.binance.sequencer import FetchAggTrades, Sequencer, SequencerConfig
+from flowtape.connectors.binance.sequencer import Sequencer, SequencerConfig
+from flowtape.connectors.binance.source_types import SourceStatistics, SourceTimes
 from flowtape.stream.errors import SourceError
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ports import Event, Gap
@@ -34,74 +38,14 @@ INBOX_MAX = 8_192
 REJECTS_MAX = 100
 REJECTS_SPAN_US = 60_000_000
 
+STATUS_EVERY_US = 300_000_000
+HALTED_EVERY_US = 30_000_000
+"""How often a silent symbol's status is asked for, and one that is known to be halted."""
+
+TURN_US_MAX = 1_500_000
+"""Turns come every second at least: in a longer one the machine slept or the consumer was busy."""
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTimes:
-    """How long a source waits for what, in seconds.
-
-    `quiet_s` without an event makes a `Clock`; `rotate_s` is the age at which a connection is
-    replaced, below the venue's 24 hours; `stable_s` of data end the growth of reconnect delays
-    between `retry_base_s` and `retry_cap_s`; `repair_retry_s` caps the delays between queries;
-    `finish_s` is how long a source that is to finish waits for trades that are being repaired.
-    """
-
-    first_data_s: float = 10.0
-    connect_s: float = 10.0
-    close_s: float = 1.0
-    request_s: float = 10.0
-    ping_s: float = 20.0
-    quiet_s: float = 0.1
-    rotate_s: float = 23.5 * 3600
-    stable_s: float = 30.0
-    retry_base_s: float = 0.25
-    retry_cap_s: float = 30.0
-    repair_retry_s: float = 2.0
-    finish_s: float = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStatistics:
-    """What a source has seen so far.
-
-    `rejected` frames and rows could not be decoded; `foreign` ones were of no use here; `repaired`
-    rows came over REST first; `missing` ids lie in `gaps`. `lag_us` is how much longer the last
-    frame took than the fastest one of its connection.
-    """
-
-    connected: bool
-    repairing: bool
-    frames: int
-    trades: int
-    duplicates: int
-    conflicts: int
-    late: int
-    voids: int
-    repaired: int
-    gaps: int
-    missing: int
-    rejected: int
-    foreign: int
-    reconnects: int
-    lag_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    fetch: FetchAggTrades
-    page: Page
-
-
-@dataclass(frozen=True, slots=True)
-class _NoAnswer:
-    fetch: FetchAggTrades
-    error: RestError
-
-
-@dataclass(frozen=True, slots=True)
-class _Newest:
-    agg_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +53,7 @@ class _Crash:
     error: Exception
 
 
-_Answers = _Answer | _NoAnswer | _Newest | _Crash
+_Answers = Answer | NoAnswer | Newest | Status | _Crash
 
 
 def monotonic_us() -> int:
@@ -134,6 +78,7 @@ class BinanceSource:
         start_after: the last aggregate id already known; trades since then are fetched first.
         times: further waiting times.
         sequencing: bounds of holding and repairing.
+        dead_letters: called with what no trade came of, its raw text and the reason.
         rng: source of jitter in delays.
         clock_us: a steady clock in microseconds.
         sleep: how delays are waited for.
@@ -150,6 +95,7 @@ class BinanceSource:
         start_after: int | None = None,
         times: SourceTimes | None = None,
         sequencing: SequencerConfig | None = None,
+        dead_letters: Callable[[DeadLetter], None] | None = None,
         rng: random.Random | None = None,
         clock_us: Callable[[], int] = monotonic_us,
         sleep: Sleep = asyncio.sleep,
@@ -168,10 +114,14 @@ class BinanceSource:
             sleep=sleep,
             request_s=times.request_s,
         )
-        stream_base = base_url(stream_url or api.stream_url, ("ws", "wss"), "--stream-url")
+        self._asker = Asker(self._rest, self._spawn, self._answer)
+        stream_urls = [stream_url] if stream_url else [api.stream_url, *api.spare_stream_urls]
         self._inbox: asyncio.Queue[LinkReport | None] = asyncio.Queue(INBOX_MAX)
         self._links = LinkKeeper(
-            api.stream_address(stream_base, self._symbol),
+            [
+                api.stream_address(base_url(url, ("ws", "wss"), "--stream-url"), self._symbol)
+                for url in stream_urls
+            ],
             self._inbox.put,
             self._spawn,
             link_times=LinkTimes(
@@ -192,12 +142,17 @@ class BinanceSource:
         self._sequencer = Sequencer(sequencing or SequencerConfig(), start_after)
         self._market_clock = MarketClock(int(times.quiet_s * 1e6))
         self._repair_retry = Backoff(0.1, times.repair_retry_s, self._rng)
+        self._dead_letters = DeadLetterOffice(dead_letters)
         self._rejects: deque[int] = deque(maxlen=REJECTS_MAX + 1)
         self._frames = self._trades = self._rejected = self._foreign = 0
         self._finish_s = times.finish_s
         self._finish_us: int | None = None
-        self._delay_us = 0
-        self._delay_us_min: int | None = None
+        self._turn_us = clock_us()
+        self._absent_us = 0
+        self._halted = False
+        self._status_us = clock_us()
+        self._lag = LagMeter()
+        self._crowded = False
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -229,6 +184,7 @@ class BinanceSource:
         counts = self._sequencer.counts
         return SourceStatistics(
             connected=self._links.standing,
+            halted=self._halted,
             repairing=self._sequencer.holding,
             frames=self._frames,
             trades=self._trades,
@@ -242,7 +198,7 @@ class BinanceSource:
             rejected=self._rejected,
             foreign=self._foreign,
             reconnects=max(0, self._links.made_count - 1),
-            lag_us=self._delay_us - (self._delay_us_min or 0),
+            lag_us=self._lag.lag_us,
         )
 
     async def open(self) -> Instrument:
@@ -284,7 +240,7 @@ class BinanceSource:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._rest.__aexit__(None, None, None)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event]:
         """Yield trades in id order, with gaps repaired or declared, and time in quiet markets.
 
         Raises SourceError when the venue cannot be reached at all or sends nonsense.
@@ -293,12 +249,15 @@ class BinanceSource:
             if self._instrument is None:
                 await self.open()
             self._links.connect()
+            self._turn_us = self._clock_us()
             while not self._has_finished():
                 await self._take_reports()
-                self._sequencer.poll(self._clock_us())
+                self._sequencer.poll(self._steady_us())
                 for fetch in self._sequencer.effects():
-                    self._spawn(self._fetch(fetch))
+                    self._asker.trades(self.instrument, fetch)
                 self._links.rotate()
+                if self._sequencer.last_id is not None:
+                    self._links.settle(self._sequencer.last_id)
                 for event in self._events(self._clock_us()):
                     yield event
             self._sequencer.give_up("the stream was ended before they came")
@@ -321,8 +280,11 @@ class BinanceSource:
                 reports.append(await self._inbox.get())
         except TimeoutError:
             return
+        finally:
+            self._notice_absence()
         while len(reports) < INBOX_MAX and not self._inbox.empty():
             reports.append(self._inbox.get_nowait())
+        self._crowded = len(reports) > INBOX_MAX // 2
         while self._answers:
             self._take_answer(self._answers.popleft())
         for report in reports:
@@ -336,8 +298,17 @@ class BinanceSource:
         if self._may_tell_time():
             times.append(self._market_clock.wake_us())
         if (repair_us := self._sequencer.wake_us()) is not None:
-            times.append(repair_us)
+            times.append(repair_us + self._absent_us)
         return min(times)
+
+    def _steady_us(self) -> int:
+        """Return the clock of holding and repairing, which stands while we cannot do either."""
+        return self._clock_us() - self._absent_us
+
+    def _notice_absence(self) -> None:
+        now_us = self._clock_us()
+        self._absent_us += max(0, now_us - self._turn_us - TURN_US_MAX)
+        self._turn_us = now_us
 
     def _may_tell_time(self) -> bool:
         return self._links.standing and not self._sequencer.holding
@@ -364,56 +335,83 @@ class BinanceSource:
                 self._received(report)
             case Opened():
                 self._links.opened(report.link)
-                self._sequencer.catch_up(self._clock_us())
+                self._sequencer.catch_up(self._steady_us())
             case Silent():
-                self._links.silent(report)
-                self._sequencer.catch_up(self._clock_us())
-                if self._sequencer.last_id is None:
-                    self._spawn(self._find_newest())
+                self._silent(report)
             case Closed():
                 self._links.closed(report)
 
+    def _silent(self, report: Silent) -> None:
+        self._links.silent(report)
+        now_us = self._clock_us()
+        if now_us >= self._status_us:
+            self._status_us = now_us + STATUS_EVERY_US
+            self._asker.status(self._symbol)
+        if self._halted and report.alive:
+            return  # nothing is expected, and the connection stands
+        self._sequencer.catch_up(self._steady_us())
+        if self._sequencer.last_id is None:
+            self._asker.newest(self.instrument)
+
+    def _told_status(self, status: str) -> None:
+        halted = status != TRADING
+        if halted != self._halted:
+            _log.warning("%s is now %s", self._symbol, status)
+        self._halted = halted
+        if halted:
+            self._status_us = min(self._status_us, self._clock_us() + HALTED_EVERY_US)
+
     def _take_answer(self, answer: _Answers) -> None:
         match answer:
-            case _Answer():
+            case Answer():
                 self._answered(answer)
-            case _NoAnswer():
+            case NoAnswer():
                 self._unanswered(answer)
-            case _Newest():
+            case Newest():
                 self._sequencer.begin_after(answer.agg_id)
+            case Status():
+                self._told_status(answer.text)
             case _Crash():
                 raise answer.error
 
     def _received(self, report: Received) -> None:
         self._frames += 1
         if isinstance(report.data, bytes):
-            self._reject(DecodeError(f"a binary frame of {len(report.data)} bytes"))
+            error = DecodeError(f"a binary frame of {len(report.data)} bytes", report.data)
+            self._reject(error, "stream", report.received_us)
             return
         try:
             event = decode_frame(report.data, self.instrument)
         except DecodeError as error:
-            self._reject(error)
+            self._reject(error, "stream", report.received_us)
             return
         if isinstance(event, TradeFrame) and event.symbol == self._symbol:
-            self._observe(report, event.event_us)
-            self._sequencer.receive(event.row, self._clock_us())
+            self._observe(report, event)
+            self._sequencer.receive(event.row, self._steady_us())
+            if self._sequencer.strays:
+                texts = {event.row.agg_id: report.data}
+                self._dead_letters.post_strays(
+                    "stream", self._sequencer.strays, texts, report.received_us
+                )
         elif isinstance(event, ShutdownNotice):
-            _log.info("the server announced its shutdown; opening another connection")
-            self._links.replace(report.link)
+            self._links.replace(report.link, "the server announced its shutdown")
         else:
             self._foreign += 1
             _log.debug("not used: %s", event)
 
-    def _observe(self, report: Received, event_us: int) -> None:
-        first = self._links.proved(report.link)
+    def _observe(self, report: Received, frame: TradeFrame) -> None:
+        event_us = frame.event_us
+        first = self._links.proved(report.link, frame.row.agg_id)
         self._market_clock.pushed(event_us, report.received_us)
-        self._delay_us = report.received_us - event_us
-        if first or self._delay_us_min is None or self._delay_us < self._delay_us_min:
-            self._delay_us_min = self._delay_us
+        self._halted = False
+        behind = self._lag.observe(event_us, report.received_us, first=first)
+        if behind and not self._crowded:  # else it is us who are slow
+            self._links.replace(report.link, "the connection stays behind")
 
-    def _reject(self, error: DecodeError) -> None:
+    def _reject(self, error: DecodeError, origin: Origin, received_us: int) -> None:
         self._rejected += 1
         _log.warning("%s", error)
+        self._dead_letters.post(origin, "unreadable", error.reason, error.raw, received_us)
         now_us = self._clock_us()
         self._rejects.append(now_us)
         full = len(self._rejects) > REJECTS_MAX
@@ -423,24 +421,31 @@ class BinanceSource:
                 f"venue changed its tick size, start again; the last one: {error}"
             )
 
-    def _answered(self, report: _Answer) -> None:
+    def _answered(self, report: Answer) -> None:
         self._repair_retry.reset()
-        for error in report.page.errors:
-            self._reject(error)
+        page = report.page
+        for error in page.errors:
+            self._reject(error, "rest", self._clock_us())
         top_id = self._sequencer.top_id
         self._sequencer.receive_page(
-            report.fetch, report.page.rows, self._clock_us(), exhausted=report.page.exhausted
+            report.fetch, page.rows, self._steady_us(), exhausted=page.exhausted
         )
+        if self._sequencer.strays:
+            self._dead_letters.post_strays(
+                "rest", self._sequencer.strays, raw_rows(page.body), self._clock_us()
+            )
         if report.fetch.to_id is None and self._sequencer.top_id > top_id:
             self._links.outrun()
 
-    def _unanswered(self, report: _NoAnswer) -> None:
+    def _unanswered(self, report: NoAnswer) -> None:
         error = report.error
         if error.code == INVALID_SYMBOL:
             raise unknown_symbol(self._symbol, self._api.market)
         _log.warning("repair from id %d failed: %s", report.fetch.from_id, error)
+        if (bad := error.unreadable) is not None:
+            self._dead_letters.post("rest", "unreadable", bad.reason, bad.raw, self._clock_us())
         retry_s = self._repair_retry.next_s(error.pause_s or 0.0)
-        now_us = self._clock_us()
+        now_us = self._steady_us()
         self._sequencer.fetch_failed(
             report.fetch,
             f"REST did not answer: {error}",
@@ -448,26 +453,6 @@ class BinanceSource:
             retry_us=now_us + int(retry_s * 1e6),
             blocked=error.pause_s is not None,
         )
-
-    async def _fetch(self, fetch: FetchAggTrades) -> None:
-        limit = PAGE_ROWS
-        if fetch.to_id is not None:
-            limit = min(PAGE_ROWS, fetch.to_id - fetch.from_id + 1)
-        try:
-            page = await self._rest.agg_trades(self.instrument, fetch.from_id, limit)
-        except RestError as error:
-            self._answer(_NoAnswer(fetch, error))
-        else:
-            self._answer(_Answer(fetch, page))
-
-    async def _find_newest(self) -> None:
-        try:
-            page = await self._rest.agg_trades(self.instrument, None, 1)
-        except RestError as error:
-            _log.warning("%s", error)
-            return
-        if page.rows:
-            self._answer(_Newest(page.rows[-1].agg_id))
 
     def _answer(self, answer: _Answers) -> None:
         self._answers.append(answer)

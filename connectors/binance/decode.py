@@ -1,6 +1,7 @@
 """Text from Binance to events in exact integers: whatever comes is an event or a DecodeError."""
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -33,7 +34,19 @@ _S = TypeVar("_S")
 
 
 class DecodeError(SourceError):
-    """A frame or row is not what Binance documents; the text names what is wrong and where."""
+    """A frame or row is not what Binance documents; the text names what is wrong and where.
+
+    Attributes:
+        reason: what is wrong.
+        raw: the whole frame, row or page.
+    """
+
+    def __init__(self, reason: str, raw: str | bytes) -> None:
+        shown = repr(raw[:_EXCERPT_CHARS])
+        more = "" if len(raw) <= _EXCERPT_CHARS else "..."
+        super().__init__(f"{reason}: {shown}{more}")
+        self.reason = reason
+        self.raw = raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +89,13 @@ class Page:
     """The answer to one REST query for aggregate trades.
 
     `exhausted` says that the venue had no more rows than these; `errors` name the rows that could
-    not be decoded, which are not in `rows`.
+    not be decoded, which are not in `rows`; `body` is the answer as it came.
     """
 
     rows: list[Row]
     errors: list[DecodeError]
     exhausted: bool
+    body: bytes = field(default=b"", repr=False)
 
 
 class _Fields(Struct, frozen=True):
@@ -141,7 +155,16 @@ def decode_page(body: bytes, instrument: Instrument, limit: int) -> Page:
         except DecodeError as error:
             errors.append(error)
     rows.sort(key=lambda row: row.agg_id)
-    return Page(rows, errors, exhausted=len(raw_rows) < limit)
+    return Page(rows, errors, len(raw_rows) < limit, body)
+
+
+def raw_rows(body: bytes) -> dict[int, bytes]:
+    """Return the text of each trade of a page that was decoded, by its id."""
+    texts: dict[int, bytes] = {}
+    for raw in _rows.decode(body):
+        with contextlib.suppress(*_BROKEN):
+            texts[_rest_row.decode(raw).agg_id] = bytes(raw)
+    return texts
 
 
 def decode_error(body: bytes) -> ApiError | None:
@@ -240,13 +263,8 @@ def _parse(decoder: msgspec.json.Decoder[_S], data: str | bytes, what: str) -> _
     try:
         return decoder.decode(data)
     except _BROKEN as error:
-        raise DecodeError(f"{what} cannot be read: {error}: {_excerpt(data)}") from None
+        raise DecodeError(f"{what} cannot be read: {error}", data) from None
 
 
 def _refuse(what: str, data: str | bytes) -> NoReturn:
-    raise DecodeError(f"{what}: {_excerpt(data)}")
-
-
-def _excerpt(data: str | bytes) -> str:
-    shown = repr(data[:_EXCERPT_CHARS])
-    return shown if len(data) <= _EXCERPT_CHARS else f"{shown}..."
+    raise DecodeError(what, data)

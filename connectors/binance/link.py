@@ -5,14 +5,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 
 from flowtape.connectors.binance.markets import is_loopback
-from flowtape.connectors.binance.pacing import Sleep, pause_named_s
+from flowtape.connectors.binance.pacing import pause_named_s
 
 FRAMES_QUEUED_MAX = 1_024
+PING_S_MIN = 0.5
 TRY_AGAIN_LATER = 1013
 POLICY_VIOLATION = 1008
 
@@ -22,7 +29,8 @@ class LinkTimes:
     """Bounds of one connection, in seconds.
 
     `first_data_s` and `silence_s` are the longest wait for the first and for any further frame;
-    `ping_s` is the interval of our own pings, which find connections that are dead.
+    `ping_s` is the longest interval of our own pings, whose pongs tell quiet markets from dead
+    connections.
     """
 
     first_data_s: float
@@ -37,7 +45,7 @@ class Link:
     """What is known of one connection.
 
     `retiring`: another one takes its place. `suspect`: it brought nothing for too long.
-    `opened_us` and `data_us` are when it stood and when its first trade came.
+    `opened_us` and `data_us` are when it stood and when its first trade came, which was `first_id`.
     """
 
     number: int
@@ -45,6 +53,7 @@ class Link:
     suspect: bool = False
     opened_us: int | None = None
     data_us: int | None = None
+    first_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """No frame came in time; `alive` says that the server at least pinged."""
+    """No frame came in time; `alive` says that at least pings or pongs did."""
 
     link: Link
     alive: bool
@@ -85,37 +94,32 @@ class Closed:
     pause_s: float = 0.0
 
 
+_HEARTBEATS = (Opcode.PING, Opcode.PONG)
+
 LinkReport = Opened | Received | Silent | Closed
 Report = Callable[[LinkReport], Awaitable[None]]
 
 
 class _Connection(ClientConnection):
-    """A connection that remembers being pinged."""
+    """A connection that remembers signs of life other than data."""
 
-    pinged = False
+    beating = False
 
     def process_event(self, event: Frame | Response) -> None:  # type: ignore[override]
-        if isinstance(event, Frame) and event.opcode is Opcode.PING:
-            self.pinged = True
+        if isinstance(event, Frame) and event.opcode in _HEARTBEATS:
+            self.beating = True
         super().process_event(event)
 
 
 async def run_link(
-    link: Link,
-    url: str,
-    report: Report,
-    times: LinkTimes,
-    *,
-    delay_s: float,
-    clock_us: Callable[[], int],
-    sleep: Sleep,
+    link: Link, url: str, report: Report, times: LinkTimes, clock_us: Callable[[], int]
 ) -> None:
-    """Connect after `delay_s` and report what happens until the connection ends.
+    """Connect and report what happens until the connection ends.
 
     A report that waits holds the connection up, and through it the server; silence is counted only
     while waiting for a frame.
     """
-    await sleep(delay_s)
+    socket: ClientConnection | None = None
     try:
         async with connect(
             url,
@@ -123,8 +127,8 @@ async def run_link(
             compression=None,
             open_timeout=times.connect_s,
             close_timeout=times.close_s,
-            ping_interval=times.ping_s,
-            ping_timeout=times.ping_s,
+            ping_interval=max(PING_S_MIN, min(times.ping_s, times.silence_s / 3)),
+            ping_timeout=None,  # a late pong is no reason to lose the data on its way
             max_queue=FRAMES_QUEUED_MAX,
             create_connection=_Connection,
         ) as socket:
@@ -136,15 +140,18 @@ async def run_link(
                     async with asyncio.timeout(limit_s):
                         data = await socket.recv()
                 except TimeoutError:
-                    await report(Silent(link, socket.pinged))
-                    socket.pinged = False
+                    await report(Silent(link, socket.beating))
+                    socket.beating = False
                     limit_s = times.silence_s
                     continue
                 limit_s = times.silence_s
-                socket.pinged = False
+                socket.beating = False
                 await report(Received(link, data, clock_us()))
-    except (OSError, InvalidHandshake, InvalidURI, ConnectionClosed) as error:
+    except (OSError, WebSocketException, ImportError) as error:  # the last for SOCKS proxies
         await report(_closed(link, error))
+    finally:
+        if socket is not None:  # a goodbye that was cut short leaves it open
+            socket.transport.abort()
 
 
 def _closed(link: Link, error: Exception) -> Closed:
@@ -168,4 +175,5 @@ def _closed(link: Link, error: Exception) -> Closed:
             why = "connection refused"
         case _:
             why = str(error)
-    return Closed(link, why, permanent=isinstance(error, InvalidURI))
+    lasting = isinstance(error, InvalidURI | InvalidProxy | ImportError)
+    return Closed(link, why, permanent=lasting)

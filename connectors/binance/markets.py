@@ -16,8 +16,9 @@ UNRULED_DECIMALS = 8
 class MarketApi:
     """One market's addresses and request weights.
 
-    Weights are charged against `weight_per_minute` for each IP address. `microseconds` says that
-    the market can be asked for times in microseconds.
+    `spare_stream_urls` bring the same streams as `stream_url`, for when it does not. Weights are
+    charged against `weight_per_minute` for each IP address. `microseconds` says that the market can
+    be asked for times in microseconds.
     Source: binance-spot-api-docs rest-api.md and web-socket-streams.md; USD-M general info.
     """
 
@@ -30,6 +31,7 @@ class MarketApi:
     agg_trades_weight: int
     exchange_info_weight: int
     microseconds: bool
+    spare_stream_urls: tuple[str, ...] = ()
 
     def stream_address(self, base_url: str, symbol: str) -> str:
         """Return the address of the raw connection that carries the symbol's trades."""
@@ -47,6 +49,7 @@ SPOT = MarketApi(
     agg_trades_weight=4,
     exchange_info_weight=20,
     microseconds=True,
+    spare_stream_urls=("wss://stream.binance.com:443", "wss://data-stream.binance.vision"),
 )
 
 USD_M = MarketApi(

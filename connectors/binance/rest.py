@@ -23,6 +23,7 @@ from flowtape.connectors.binance.markets import (
     is_loopback,
     unknown_symbol,
 )
+from flowtape.connectors.binance.messages import ExchangeInfo
 from flowtape.connectors.binance.pacing import Backoff, Sleep, TokenBucket, pause_named_s
 from flowtape.stream.errors import SourceError
 from flowtape.stream.instrument import Instrument
@@ -49,6 +50,8 @@ class RestError(SourceError):
         code: Binance's error code, if the answer had one.
         pause_s: how long the venue wants not to be asked, None when it did not say.
         transient: the same query may succeed later.
+        slow: the answer did not come in time; one for fewer rows may.
+        unreadable: what is wrong with the answer, if that is what is wrong.
     """
 
     def __init__(
@@ -58,11 +61,15 @@ class RestError(SourceError):
         code: int | None = None,
         pause_s: float | None = None,
         transient: bool = True,
+        slow: bool = False,
+        unreadable: DecodeError | None = None,
     ) -> None:
         super().__init__(text)
         self.code = code
         self.pause_s = pause_s
         self.transient = transient
+        self.slow = slow
+        self.unreadable = unreadable
 
 
 class RestClient:
@@ -140,16 +147,30 @@ class RestClient:
         try:
             return decode_page(body, instrument, limit)
         except DecodeError as error:
-            raise RestError(f"{self._base_url} aggTrades: {error}") from None
+            text = f"{self._base_url} aggTrades: {error}"
+            raise RestError(text, unreadable=error) from None
+
+    async def status(self, symbol: str) -> str:
+        """Return whether a symbol is traded, in the venue's words: TRADING, HALT, BREAK, ...
+
+        Raises RestError, and InputError when the venue does not list it.
+        """
+        listed = (await self._exchange_info(symbol)).symbols
+        for info in listed:
+            if info.symbol == symbol:
+                return info.status
+        raise unknown_symbol(symbol, self._api.market)
 
     async def _instrument(self, symbol: str) -> Instrument:
+        return instrument_of(await self._exchange_info(symbol), symbol, self._api.market)
+
+    async def _exchange_info(self, symbol: str) -> ExchangeInfo:
         params = {"symbol": symbol} if self._api.market == "spot" else {}
         body = await self._get("exchangeInfo", params, self._api.exchange_info_weight)
         try:
-            info = decode_exchange_info(body)
+            return decode_exchange_info(body)
         except DecodeError as error:
             raise RestError(f"{self._base_url}: {error}", transient=False) from None
-        return instrument_of(info, symbol, self._api.market)
 
     async def _get(self, path: str, params: dict[str, str], weight: int) -> bytes:
         if self._session is None:
@@ -173,7 +194,8 @@ class RestClient:
             reason = "connection refused" if refused else error.os_error
             raise RestError(f"cannot reach {self._base_url}: {reason}", transient=False) from None
         except TimeoutError:
-            raise RestError(f"{url} did not answer within {self._request_s:g} s") from None
+            text = f"{url} did not answer within {self._request_s:g} s"
+            raise RestError(text, slow=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise RestError(f"{url} broke off: {error}") from None
         self._watch_weight(response)

@@ -13,7 +13,7 @@ calls `poll` at `wake_us` at the latest, performs `effects` and hands back each 
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowtape.connectors.binance.rows import Row, same_trade
 from flowtape.stream.errors import SourceError
@@ -22,7 +22,7 @@ from flowtape.stream.ports import Gap
 LATE_RUN_MAX = 1_000
 """So many late stream rows in a row mean that the numbering went back, not that rows are late."""
 
-SIDE_ROWS_KEPT = 1_000
+STRAYS_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class FetchAggTrades:
 class SequencerConfig:
     """Bounds of holding and repairing.
 
-    `hold_us` is how long a hole may stand without progress, `hold_rows` how many rows may wait
-    behind holes, `ask_after_us` how long plain reordering may take before REST is asked,
-    `ask_again_us` the pause before ids that REST did not have are asked for again, `patience_us`
-    the longest `Retry-After` that prolongs a hold, `backfill_ids` the longest hole worth repairing,
-    `page_ids` how many ids one request may span, `remembered_ids` how far back duplicates are
-    compared.
+    `hold_us` is how long a hole may stand without progress, in it or, until REST was asked for it,
+    in others; `hold_rows` how many rows may wait behind holes, `ask_after_us` how long plain
+    reordering may take before REST is asked, `ask_again_us` the pause before ids that REST did not
+    have are asked for again, `patience_us` the longest `Retry-After` that prolongs a hold,
+    `backfill_ids` the longest hole worth repairing, `page_ids` how many ids one request may span,
+    `remembered_ids` how far back duplicates are compared.
     """
 
     hold_us: int = 5_000_000
@@ -78,14 +78,23 @@ class _Hole:
     deadline_us: int | None  # None: not worth asking for
     ask_us: int
     reason: str
+    answered: bool = False  # REST was asked for all of it
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A row that came too late, or that contradicts `kept`, the one its id stands for."""
+
+    row: Row
+    kept: Row | None
 
 
 class Sequencer:
     """Turn rows from streams and REST pages, in any order, into ids without a hole.
 
     `start_after` is the last id that is already known; without it the first row decides.
-    Rows that came too late and rows that contradict what went out are kept in `late` and
-    `conflicts` (the newest ones), and counted.
+    Rows that came too late and rows that contradict others are counted, and the newest of them kept
+    in `strays` for the caller to take.
     """
 
     def __init__(self, config: SequencerConfig, start_after: int | None = None) -> None:
@@ -104,8 +113,7 @@ class Sequencer:
         self._blocked_us: int | None = None
         self._late_run = 0
         self.counts = SequencerCounts()
-        self.late: deque[Row] = deque(maxlen=SIDE_ROWS_KEPT)
-        self.conflicts: deque[tuple[Row, Row]] = deque(maxlen=SIDE_ROWS_KEPT)
+        self.strays: deque[Stray] = deque(maxlen=STRAYS_KEPT)
 
     @property
     def last_id(self) -> int | None:
@@ -151,15 +159,19 @@ class Sequencer:
         """Take REST's answer to `fetch`; `exhausted` says that REST has no row behind these."""
         self._close(fetch)
         covered_to = fetch.from_id - 1
+        progress = False
         for row in rows:
             if row.agg_id >= fetch.from_id:
-                self._insert(row, now_us, repair=True)
+                progress |= self._insert(row, now_us, repair=True)
                 covered_to = max(covered_to, row.agg_id)
         again_us = now_us + self._config.ask_again_us
         for hole in self._holes:
             if hole.from_id >= fetch.from_id and (exhausted or hole.from_id < covered_to):
+                hole.answered = True
                 hole.ask_us = again_us
                 hole.reason = "the venue's REST does not have them"
+            elif progress and not hole.answered and hole.deadline_us is not None:
+                hole.deadline_us = max(hole.deadline_us, now_us + self._config.hold_us)
         if fetch.to_id is None and not exhausted and covered_to == self._top_id:
             self._tail_us = now_us
         self._limit_hold()
@@ -264,7 +276,7 @@ class Sequencer:
             return
         else:
             self.counts.late += 1
-            self.late.append(row)
+            self.strays.append(Stray(row, None))
         if not repair:
             self._late_run += 1
             if self._late_run > LATE_RUN_MAX:
@@ -281,7 +293,7 @@ class Sequencer:
             self.counts.duplicates += not repair
         else:
             self.counts.conflicts += 1
-            self.conflicts.append((kept, row))
+            self.strays.append(Stray(row, kept))
 
     def _open_hole(self, from_id: int, to_id: int, now_us: int) -> None:
         count = to_id - from_id + 1
@@ -299,14 +311,15 @@ class Sequencer:
         if repair and hole.deadline_us is not None:
             hole.deadline_us = now_us + self._config.hold_us
             hole.ask_us = now_us
-        pieces = []
-        if hole.from_id < agg_id:
-            pieces.append(
-                _Hole(hole.from_id, agg_id - 1, hole.deadline_us, hole.ask_us, hole.reason)
-            )
-        if agg_id < hole.to_id:
-            pieces.append(_Hole(agg_id + 1, hole.to_id, hole.deadline_us, hole.ask_us, hole.reason))
-        self._holes[at : at + 1] = pieces
+        if hole.from_id == hole.to_id:
+            del self._holes[at]
+        elif agg_id == hole.from_id:
+            hole.from_id += 1
+        elif agg_id == hole.to_id:
+            hole.to_id -= 1
+        else:
+            self._holes.insert(at + 1, replace(hole, from_id=agg_id + 1))
+            hole.to_id = agg_id - 1
 
     def _release(self) -> None:
         assert self._last_id is not None

@@ -366,6 +366,73 @@ async def test_addresses_may_carry_the_usual_endings(
     assert heard.rows == rows_of(trades)
 
 
+@pytest.fixture
+async def proxy(monkeypatch):
+    """An HTTP proxy in the environment that leads everything to one venue."""
+    asked: list[bytes] = []
+    target: list[str] = []
+    pipes: set[asyncio.Task[None]] = set()
+
+    async def copy(reader, writer):
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split(b"\r\n")[0])
+        host, port = target[0].removeprefix("http://").split(":")
+        from_venue, to_venue = await asyncio.open_connection(host, int(port))
+        if head.startswith(b"CONNECT"):
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            to_venue.write(head)
+        for work in (copy(reader, to_venue), copy(from_venue, writer)):
+            pipes.add(asyncio.create_task(work))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, address)
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    yield asked, target
+    server.close()
+    for pipe in pipes:
+        pipe.cancel()
+    await asyncio.gather(*pipes, return_exceptions=True)
+
+
+async def test_a_proxy_of_the_environment_is_used(
+    open_venue, make_source, hear, instrument, make_trades, proxy
+):
+    asked, target = proxy
+    trades = make_trades(COUNT)
+    venue = await open_venue(instrument, trades)
+    target.append(venue.rest_url)
+    source = make_source(
+        venue, stream_url="ws://stream.example:9443", rest_url="http://rest.example"
+    )
+    publishing = asyncio.create_task(drip(venue))
+    heard = await hear(source, complete)
+    await publishing
+    assert heard.rows == rows_of(trades)
+    assert any(line.startswith(b"CONNECT stream.example:9443 ") for line in asked)
+    assert any(line.startswith(b"GET http://rest.example/api/v3/exchangeInfo") for line in asked)
+
+
+async def test_a_proxy_that_is_none_is_named(
+    open_venue, make_source, hear, instrument, make_trades, monkeypatch
+):
+    venue = await open_venue(instrument, make_trades(1))
+    source = make_source(venue, stream_url="ws://stream.example:9443")
+    await source.open()
+    monkeypatch.setenv("http_proxy", "nonsense://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(SourceError, match=r"cannot reach ws://stream\.example.*nonsense"):
+        await hear(source, complete)
+
+
 async def test_a_renumbered_market_stops_the_source(
     open_venue, make_source, hear, instrument, make_trades
 ):

@@ -19,6 +19,7 @@ from flowtape.connectors.binance.decode import (
     decode_exchange_info,
     decode_frame,
     decode_page,
+    raw_rows,
 )
 from flowtape.connectors.binance.messages import ApiError
 from flowtape.connectors.binance.rows import Row, rows_of, trades_of
@@ -161,10 +162,32 @@ def test_garbage_is_a_decode_error(data):
         decode_frame(data, BTC)
 
 
+INSTRUMENTS = (BTC, BTC_UM)
+REST_SPOT = (
+    '[{"a":4017087867,"p":"64682.62000000","q":"0.02435000","f":6516181178,"l":6516181179,'
+    '"T":1784410630174,"m":true,"M":true}]'
+)
+REST_FUTURES = (
+    '[{"a":3387056463,"p":"64650.00","q":"0.492","nq":"0.492","f":7910555181,"l":7910555183,'
+    '"T":1784410629576,"m":false}]'
+)
+SEEDS = (SPOT, FUTURES, REST_SPOT, REST_FUTURES, f'{{"stream":"x","data":{SPOT}}}')
+
+
 def survives(data: str | bytes) -> None:
-    with contextlib.suppress(DecodeError):
-        event = decode_frame(data, BTC)
-        assert isinstance(event, TradeFrame | ShutdownNotice | ControlReply | OtherFrame)
+    """Frames and pages of both markets: an event, a page or a DecodeError, and nothing else."""
+    for instrument in INSTRUMENTS:
+        with contextlib.suppress(DecodeError):
+            event = decode_frame(data, instrument)
+            assert isinstance(event, TradeFrame | ShutdownNotice | ControlReply | OtherFrame)
+        body = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+        with contextlib.suppress(DecodeError):
+            page = decode_page(body, instrument, 3)
+            assert all(error.reason and error.raw for error in page.errors)
+            assert raw_rows(body).keys() >= {row.agg_id for row in page.rows}
+        with contextlib.suppress(DecodeError):
+            decode_exchange_info(body)
+        decode_error(body)
 
 
 @given(st.binary(max_size=300))
@@ -182,20 +205,84 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=6,
 )
-KEYS = st.sampled_from([*json.loads(SPOT), "stream", "data", "id", "result", "error", "code"])
+KEYS = st.sampled_from(
+    [*json.loads(SPOT), "nq", "st", "stream", "data", "id", "result", "error", "code", "msg"]
+)
 
 
-@given(st.dictionaries(KEYS, VALUES | st.just("aggTrade"), max_size=8), st.booleans())
-def test_any_object_is_an_event_or_a_decode_error(message, as_payload):
+@given(st.dictionaries(KEYS, VALUES | st.just("aggTrade"), max_size=8), st.integers(0, 2))
+def test_any_object_is_an_event_or_a_decode_error(message, shape):
     text = json.dumps(message)
-    survives(combined(text) if as_payload else text)
+    survives((text, combined(text), f"[{text}]")[shape])
 
 
-@given(KEYS, VALUES, st.integers(0, len(SPOT)), st.binary(max_size=3))
-def test_damaged_trades_are_events_or_decode_errors(key, value, at, noise):
-    survives(json.dumps(json.loads(SPOT) | {key: value}))
-    survives(SPOT.encode()[:at] + noise + SPOT.encode()[at:])
-    survives(SPOT[:at])
+@given(st.sampled_from(SEEDS), KEYS, VALUES, st.integers(0, len(SPOT)), st.binary(max_size=3))
+def test_damaged_trades_are_events_or_decode_errors(text, key, value, at, noise):
+    message = json.loads(text)
+    rows = message if isinstance(message, list) else [message]
+    survives(json.dumps([row | {key: value} for row in rows]))
+    survives(json.dumps(rows[0] | {key: value}))
+    survives(text.encode()[:at] + noise + text.encode()[at:])
+    survives(text[:at])
+
+
+HUGE = "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    "value", [HUGE, f'"{HUGE}"', f'"0.{HUGE}"', "1e999", f"-{HUGE}", f'["{HUGE}"]', '"\\ud800"']
+)
+def test_huge_numbers_and_broken_text_are_events_or_decode_errors(value):
+    for text in SEEDS:
+        for key, old in (("p", '"p":"'), ("a", '"a":'), ("T", '"T":'), ("e", '"e":"')):
+            at = text.find(old)
+            if at >= 0:
+                end = min(i for i in (text.find(",", at), text.find("}", at)) if i > 0)
+                survives(f'{text[:at]}"{key}":{value}{text[end:]}')
+
+
+def damaged(rng: random.Random) -> bytes:
+    data = bytearray(rng.choice(SEEDS).encode())
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(data) + 1)
+        other = rng.choice(SEEDS).encode()
+        cut = rng.randrange(len(other))
+        match rng.randrange(4):
+            case 0:
+                data[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del data[at : at + rng.randint(1, 20)]
+            case 2:
+                data[at:at] = other[cut : cut + rng.randint(1, 40)]
+            case _:
+                data[at:at] = rng.choice([b"[", b"{", b'"', b"null", b"-1", b"1e9", b"\\u0000"])
+    return bytes(data)
+
+
+@pytest.mark.parametrize("rounds", [2_000, pytest.param(300_000, marks=pytest.mark.deep)])
+def test_spliced_messages_are_events_or_decode_errors(rounds):
+    rng = random.Random(rounds)
+    for _ in range(rounds):
+        data = damaged(rng)
+        survives(data)
+        survives(data.decode(errors="replace"))
+
+
+JSON_VALUES = st.none() | st.integers() | st.text(max_size=8) | st.lists(st.booleans(), max_size=3)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=4), JSON_VALUES, max_size=4))
+def test_unknown_keys_change_nothing(extra):
+    for text, instrument in ((SPOT, BTC), (FUTURES, BTC_UM)):
+        known = json.loads(text)
+        more = json.dumps({k: v for k, v in extra.items() if k not in known} | known)
+        assert decode_frame(more, instrument) == decode_frame(text, instrument)
+    for text, instrument in ((REST_SPOT, BTC), (REST_FUTURES, BTC_UM)):
+        (known,) = json.loads(text)
+        more = json.dumps([{k: v for k, v in extra.items() if k not in known} | known])
+        page = decode_page(more.encode(), instrument, 1)
+        assert page.rows == decode_page(text.encode(), instrument, 1).rows
+        assert not page.errors
 
 
 ROWS = st.builds(

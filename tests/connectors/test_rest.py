@@ -3,11 +3,12 @@ import random
 
 import pytest
 
-from flowtape.connectors.binance.markets import SPOT
+from flowtape.connectors.binance.markets import SPOT, market_api
 from flowtape.connectors.binance.rest import RestClient, RestError
 from flowtape.connectors.binance.rows import rows_of
 from flowtape.connectors.venue.faults import RestFault
-from flowtape.stream.errors import SourceError
+from flowtape.stream.errors import FlowError, SourceError
+from flowtape.stream.instrument import Instrument
 
 
 class Sleeper:
@@ -40,7 +41,7 @@ async def ask(open_venue, instrument, make_trades, sleeper):
         clock_us=sleeper.clock_us,
         rng=random.Random(1),
         sleep=sleeper.sleep,
-        request_s=0.4,
+        request_s=1.5,
     )
     client.venue = venue
     async with client:
@@ -54,6 +55,17 @@ async def test_pages_are_read_by_id_or_from_the_end(ask, instrument, make_trades
     page = await ask.agg_trades(instrument, 3_400, 1_000)
     assert (page.rows, page.exhausted) == (rows[2_400:], True)
     assert (await ask.agg_trades(instrument, None, 1)).rows == rows[-1:]
+
+
+@pytest.mark.parametrize("market", ["spot", "um"])
+async def test_a_symbol_is_traded_or_unknown(market, open_venue, make_trades, sleeper):
+    instrument = Instrument("BTCUSDT", market, price_decimals=2, qty_decimals=3)
+    venue = await open_venue(instrument, make_trades(1))
+    options = {"clock_us": sleeper.clock_us, "rng": random.Random(1), "sleep": sleeper.sleep}
+    async with RestClient(market_api(market), venue.rest_url, **options) as client:
+        assert await client.status("BTCUSDT") == "TRADING"
+        with pytest.raises(FlowError, match=r"lists no symbol|Invalid symbol"):
+            await client.status("NOPE")
 
 
 async def test_after_a_429_nothing_is_asked_until_its_time(ask, instrument, sleeper):
@@ -96,7 +108,7 @@ async def test_near_the_limit_it_waits_for_the_minute_to_end(ask, instrument, sl
         (RestFault(500), "answered 500: -1000 An unknown error"),
         (RestFault(502, body="<html>"), "answered 502: Bad Gateway"),
         (RestFault(200, body="<html>"), "list of trades cannot be read"),
-        (RestFault(delay_s=0.6), "did not answer within 0.4 s"),
+        (RestFault(delay_s=2.0), "did not answer within 1.5 s"),
         (RestFault(400, body='{"code":-1100,"msg":"Illegal"}'), "answered 400: -1100 Illegal"),
     ],
 )

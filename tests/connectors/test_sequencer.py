@@ -11,9 +11,11 @@ from flowtape.connectors.binance.sequencer import (
     FetchAggTrades,
     Sequencer,
     SequencerConfig,
+    Stray,
 )
 from flowtape.stream.errors import SourceError
 from flowtape.stream.ports import Gap
+from tests.connectors.reference_sequencer import ReferenceSequencer
 
 SMALL = SequencerConfig(
     hold_us=1_000,
@@ -39,91 +41,26 @@ def ready(sequencer: Sequencer) -> list[int | tuple[int, int]]:
     return spans(sequencer.take())
 
 
-class Model:
-    """The rules of holding and giving up, id by id, without any structure to be wrong about."""
-
-    def __init__(self) -> None:
-        self.last = self.top = 0
-        self.arrived: set[int] = set()
-        self.deadline: dict[int, int] = {}
-        self.blocked = -(10**9)
-        self.out: list[int | tuple[int, int]] = []
-
-    def receive(self, agg_id: int, now: int) -> None:
-        self._arrive(agg_id, now)
-        self._limit()
-
-    def page(self, ids: list[int], now: int) -> None:
-        for agg_id in ids:
-            run = self._run(agg_id)
-            if self.deadline.get(agg_id, 0) is not None:
-                self.deadline.update(dict.fromkeys(run, now + SMALL.hold_us))
-            self._arrive(agg_id, now)
-        self._limit()
-
-    def poll(self, now: int) -> None:
-        while self.last < self.top:
-            until = self.deadline[self.last + 1]
-            if until is not None and now < max(until, self.blocked + SMALL.hold_us):
-                break
-            self._give_up()
-
-    def _arrive(self, agg_id: int, now: int) -> None:
-        if agg_id <= self.last or agg_id in self.arrived:
-            return
-        jump = range(self.top + 1, agg_id)
-        known = now + SMALL.hold_us if len(jump) <= SMALL.backfill_ids else None
-        self.deadline.update(dict.fromkeys(jump, known))
-        self.top = max(self.top, agg_id)
-        self.arrived.add(agg_id)
-        self._release()
-
-    def _run(self, agg_id: int) -> list[int]:
-        def missing(other: int) -> bool:
-            return self.last < other <= self.top and other not in self.arrived
-
-        if not missing(agg_id):
-            return []
-        low = high = agg_id
-        while missing(low - 1):
-            low -= 1
-        while missing(high + 1):
-            high += 1
-        return list(range(low, high + 1))
-
-    def _release(self) -> None:
-        while self.last + 1 in self.arrived:
-            self.last += 1
-            self.out.append(self.last)
-
-    def _give_up(self) -> None:
-        run = self._run(self.last + 1)
-        self.out.append((run[0], run[-1]))
-        self.last = run[-1]
-        self._release()
-
-    def _limit(self) -> None:
-        while self.last < self.top:
-            if sum(a > self.last for a in self.arrived) <= SMALL.hold_rows:
-                break
-            self._give_up()
-
-
 class SequencerMachine(RuleBasedStateMachine):
+    """The sequencer beside its reference, between a venue, a stream and a REST of any behaviour."""
+
     def __init__(self) -> None:
         super().__init__()
         self.sequencer = Sequencer(SMALL, start_after=0)
-        self.model = Model()
+        self.reference = ReferenceSequencer(SMALL, 0)
         self.now = 0
         self.venue = 0
+        self.void: set[int] = set()
         self.nowhere: set[int] = set()
         self.fetch: FetchAggTrades | None = None
         self.out: list[Row | Gap] = []
 
-    @rule(count=st.integers(1, 5), send=st.booleans())
-    def trade(self, count: int, send: bool) -> None:
+    @rule(count=st.integers(1, 5), send=st.booleans(), void=st.integers(0, 9))
+    def trade(self, count: int, send: bool, void: int) -> None:
         for _ in range(count):
             self.venue += 1
+            if not void:
+                self.void.add(self.venue)
             if send:
                 self.send(self.venue)
 
@@ -135,6 +72,13 @@ class SequencerMachine(RuleBasedStateMachine):
     @rule(back=st.integers(0, 30))
     def send_again_or_late(self, back: int) -> None:
         self.send(max(1, self.venue - back))
+
+    @precondition(lambda self: self.venue)
+    @rule(back=st.integers(0, 30))
+    def contradict(self, back: int) -> None:
+        agg_id = max(1, self.venue - back)
+        if agg_id in self.reference.arrived:
+            self.send(agg_id, price_ticks=99)
 
     @precondition(lambda self: self.venue)
     @rule(back=st.integers(0, 10))
@@ -160,18 +104,30 @@ class SequencerMachine(RuleBasedStateMachine):
         self.sequencer.catch_up(self.now)
 
     @precondition(lambda self: self.fetch)
-    @rule(lag=st.integers(0, 8))
-    def answer(self, lag: int) -> None:
+    @rule(lag=st.integers(0, 8), rows_max=st.sampled_from([1, 3, 6, 6]), odd=st.booleans())
+    def answer(self, lag: int, rows_max: int = 6, odd: bool = True) -> None:
+        """Full, partial and empty pages; `odd` ones lack rows that a later page may have."""
         fetch, self.fetch = self.fetch, None
         assert fetch
         span = SMALL.page_ids if fetch.to_id is None else fetch.to_id - fetch.from_id + 1
-        limit = min(SMALL.page_ids, span)
-        there = (a for a in range(fetch.from_id, self.venue + 1 - lag) if a not in self.nowhere)
-        ids = [agg_id for agg_id, _ in zip(there, range(limit), strict=False)]
-        self.sequencer.receive_page(
-            fetch, [row(a) for a in ids], self.now, exhausted=len(ids) < limit
+        limit = min(rows_max, span)
+        there = (
+            a
+            for a in range(fetch.from_id, self.venue + 1 - lag)
+            if a not in self.nowhere and (odd or a % 2 == 0)
         )
-        self.model.page(ids, self.now)
+        rows = [self.row(agg_id) for agg_id, _ in zip(there, range(limit), strict=False)]
+        exhausted = len(rows) < limit
+        self.sequencer.receive_page(fetch, rows, self.now, exhausted=exhausted)
+        self.reference.page(fetch, rows, self.now, exhausted=exhausted)
+
+    @rule(pages=st.integers(1, 6), pause=st.sampled_from([100, 400]))
+    def repair_slowly(self, pages: int, pause: int) -> None:
+        for _ in range(pages):
+            self.now += pause
+            self.poll()
+            if self.fetch:
+                self.answer(0)
 
     @precondition(lambda self: self.fetch)
     @rule(pause=st.sampled_from([0, 100, 1_500, 3_000]), blocked=st.booleans())
@@ -181,28 +137,51 @@ class SequencerMachine(RuleBasedStateMachine):
         self.sequencer.fetch_failed(
             fetch, "down", self.now, retry_us=self.now + pause, blocked=blocked
         )
-        if blocked and pause <= SMALL.patience_us:
-            self.model.blocked = self.now + pause
+        if blocked:
+            self.reference.blocked(self.now + pause, self.now)
 
-    def send(self, agg_id: int) -> None:
-        if agg_id <= self.model.last - SMALL.remembered_ids:
+    def row(self, agg_id: int, price_ticks: int = 100) -> Row:
+        return row(agg_id, 0 if agg_id in self.void else price_ticks)
+
+    def send(self, agg_id: int, price_ticks: int = 100) -> None:
+        if agg_id <= self.reference.last - SMALL.remembered_ids:
             return
-        self.sequencer.receive(row(agg_id), self.now)
-        self.model.receive(agg_id, self.now)
+        sent = self.row(agg_id, price_ticks)
+        self.sequencer.receive(sent, self.now)
+        self.reference.receive(sent, self.now)
 
     def poll(self) -> None:
         self.sequencer.poll(self.now)
-        self.model.poll(self.now)
+        self.reference.poll(self.now)
         for effect in self.sequencer.effects():
-            assert self.fetch is None
+            assert self.fetch is None, "one query at a time"
+            assert effect.to_id is None or self.asks_for_what_is_missing(effect)
             self.fetch = effect
 
+    def asks_for_what_is_missing(self, fetch: FetchAggTrades) -> bool:
+        assert fetch.to_id is not None
+        ids = range(fetch.from_id, fetch.to_id + 1)
+        missing = [a for a in ids if a > self.reference.last and a not in self.reference.arrived]
+        return ids[0] == missing[0] and ids[-1] <= self.reference.top
+
     @invariant()
-    def says_what_the_model_says(self) -> None:
+    def says_what_the_reference_says(self) -> None:
         self.out += self.sequencer.take()
-        assert spans(self.out) == self.model.out
-        assert self.sequencer.last_id == self.model.last
-        assert all(item == row(item.agg_id) for item in self.out if isinstance(item, Row))
+        said = [(i.from_id, i.to_id) if isinstance(i, Gap) else i for i in self.out]
+        reference, counts = self.reference, self.sequencer.counts
+        assert said == reference.out
+        assert self.sequencer.last_id == reference.last
+        assert (counts.duplicates, counts.conflicts) == (reference.duplicates, reference.conflicts)
+        assert (counts.late, counts.voids) == (reference.late, reference.voids)
+        assert counts.repaired == reference.repaired
+
+    @invariant()
+    def holds_no_more_than_allowed(self) -> None:
+        held, holes = self.sequencer._held, self.sequencer._holes
+        assert not holes or len(held) <= SMALL.hold_rows
+        assert bool(held) == bool(holes)
+        assert len(holes) <= len(held)
+        assert len(self.sequencer._memory) == SMALL.remembered_ids
 
     def teardown(self) -> None:
         self.nowhere.clear()
@@ -217,8 +196,8 @@ class SequencerMachine(RuleBasedStateMachine):
             if not self.sequencer.holding:
                 break
         assert not self.sequencer.holding
-        self.says_what_the_model_says()
-        assert self.sequencer.last_id == max(self.venue, self.model.top)
+        self.says_what_the_reference_says()
+        assert self.sequencer.last_id == max(self.venue, self.reference.top)
 
 
 SequencerMachine.TestCase.settings = settings(
@@ -253,7 +232,7 @@ def test_loss_duplication_and_reorder_end_as_every_id_in_order(seed, loss, doubl
         out += ready(sequencer)
     assert out == list(range(1, count + 1))
     assert sequencer.counts.gaps == 0
-    assert not sequencer.conflicts
+    assert not sequencer.strays
 
 
 def test_the_first_row_decides_where_to_start():
@@ -316,9 +295,9 @@ def test_conflicting_duplicates_are_reported_and_change_nothing():
     sequencer.receive(row(3, price_ticks=101), 0)
     sequencer.receive(row(2), 0)
     assert sequencer.take() == [row(1), row(2), row(3)]
-    assert list(sequencer.conflicts) == [
-        (row(1), row(1, price_ticks=101)),
-        (row(3), row(3, price_ticks=101)),
+    assert list(sequencer.strays) == [
+        Stray(row(1, price_ticks=101), row(1)),
+        Stray(row(3, price_ticks=101), row(3)),
     ]
     assert sequencer.counts.conflicts == 2
 
@@ -339,7 +318,7 @@ def test_rows_after_their_gap_are_late():
     assert ready(sequencer) == [(1, 2), 3]
     sequencer.receive(row(2), 1_001)
     assert ready(sequencer) == []
-    assert list(sequencer.late) == [row(2)]
+    assert list(sequencer.strays) == [Stray(row(2), None)]
     assert (sequencer.counts.gaps, sequencer.counts.missing, sequencer.counts.late) == (1, 2, 1)
 
 
@@ -395,6 +374,27 @@ def test_progress_prolongs_the_hold():
     assert sequencer.effects() == [FetchAggTrades(7, 19)]
     sequencer.poll(1_900)
     assert ready(sequencer) == [(7, 19), 20]
+
+
+def test_a_hole_waits_for_its_turn_while_others_are_repaired():
+    sequencer = Sequencer(SMALL, start_after=0)
+    sequencer.receive(row(21), 0)
+    sequencer.receive(row(24), 0)
+    now = 60
+    while (last_id := sequencer.last_id) < 21:
+        sequencer.poll(now)
+        (fetch,) = sequencer.effects()
+        now += 300
+        rows = [row(a) for a in range(last_id + 1, min(last_id + 7, 21))]
+        sequencer.receive_page(fetch, rows, now, exhausted=False)
+    assert now > SMALL.hold_us
+    sequencer.poll(now)
+    assert sequencer.effects() == [FetchAggTrades(22, 23)]
+    sequencer.receive_page(FetchAggTrades(22, 23), [], now + 60, exhausted=True)
+    sequencer.poll(now + 999)
+    assert sequencer.holding
+    sequencer.poll(now + 1_000)
+    assert spans(sequencer.take())[-2:] == [(22, 23), 24]
 
 
 def test_a_live_row_makes_catching_up_needless():

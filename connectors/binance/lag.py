@@ -1,0 +1,36 @@
+"""How far a connection is behind the venue."""
+
+LAG_US_MAX = 5_000_000
+LAG_SPAN_US = 10_000_000
+"""So far behind for so long is too much: the venue's queue for this connection does not empty."""
+
+
+class LagMeter:
+    """The way of frames from the venue's clock to ours, against the fastest frame so far.
+
+    The two clocks need not agree: only what changes counts.
+    """
+
+    def __init__(self) -> None:
+        self._delay_us = 0
+        self._delay_us_min: int | None = None
+        self._behind_us: int | None = None
+
+    @property
+    def lag_us(self) -> int:
+        """Return how much longer the last frame took than the fastest one."""
+        return self._delay_us - (self._delay_us_min or 0)
+
+    def observe(self, event_us: int, received_us: int, *, first: bool) -> bool:
+        """Take a frame's two times; `first` begins anew. Tells whether it is time for another."""
+        delay_us = self._delay_us = received_us - event_us
+        if first or self._delay_us_min is None or delay_us < self._delay_us_min:
+            self._delay_us_min = delay_us
+        if delay_us - self._delay_us_min < LAG_US_MAX:
+            self._behind_us = None
+        elif self._behind_us is None:
+            self._behind_us = received_us
+        elif received_us - self._behind_us > LAG_SPAN_US:
+            self._behind_us = None
+            return True
+        return False
