@@ -7,36 +7,27 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
 from flowtape.connectors.binance.asking import TRADING, Answer, Asker, Newest, NoAnswer, Status
-from flowtape.connectors.binance.dead_letters import DeadLetter, DeadLetterOffice, Origin
-from flowtape.connectors.binance.decode import (
-    DecodeError,
-    ShutdownNotice,
-    TradeFrame,
-    decode_frame,
-    raw_rows,
-)
-from flowtape.connectors.binance.lag import LagMeter
+from flowtape.connectors.binance.dead_letters import DeadLetter, DeadLetterOffice
+from flowtape.connectors.binance.decode import raw_rows
+from flowtape.connectors.binance.intake import Intake
 from flowtape.connectors.binance.link import Closed, LinkReport, LinkTimes, Opened, Received, Silent
 from flowtape.connectors.binance.links import KeepTimes, LinkKeeper
 from flowtape.connectors.binance.market_clock import MarketClock
 from flowtape.connectors.binance.markets import base_url, market_api, unknown_symbol
 from flowtape.connectors.binance.pacing import Backoff, Sleep
 from flowtape.connectors.binance.rest import INVALID_SYMBOL, RestClient, RestError
-from flowtape.connectors.binance.rows import Row, trades_of
-from flowtape.connectors.binance.sequencer import Sequencer, SequencerConfig
+from flowtape.connectors.binance.sequencer import Sequencer, SequencerConfig, joined
 from flowtape.connectors.binance.source_types import SourceStatistics, SourceTimes
 from flowtape.stream.errors import SourceError
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ports import Event, Gap
 
-INBOX_MAX = 8_192
-REJECTS_MAX = 100
-REJECTS_SPAN_US = 60_000_000
+INBOX_MAX = 16
+"""Reports that may wait; each one has all that a connection brought since the one before."""
 
 STATUS_EVERY_US = 300_000_000
 HALTED_EVERY_US = 30_000_000
@@ -143,16 +134,17 @@ class BinanceSource:
         self._market_clock = MarketClock(int(times.quiet_s * 1e6))
         self._repair_retry = Backoff(0.1, times.repair_retry_s, self._rng)
         self._dead_letters = DeadLetterOffice(dead_letters)
-        self._rejects: deque[int] = deque(maxlen=REJECTS_MAX + 1)
-        self._frames = self._trades = self._rejected = self._foreign = 0
+        self._intake = Intake(
+            self._sequencer, self._links, self._market_clock, self._dead_letters, clock_us
+        )
+        self._trades = 0
         self._finish_s = times.finish_s
         self._finish_us: int | None = None
         self._turn_us = clock_us()
         self._absent_us = 0
         self._halted = False
         self._status_us = clock_us()
-        self._lag = LagMeter()
-        self._crowded = False
+        self._busy = False
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -186,7 +178,7 @@ class BinanceSource:
             connected=self._links.standing,
             halted=self._halted,
             repairing=self._sequencer.holding,
-            frames=self._frames,
+            frames=self._intake.frame_count,
             trades=self._trades,
             duplicates=counts.duplicates,
             conflicts=counts.conflicts,
@@ -195,10 +187,10 @@ class BinanceSource:
             repaired=counts.repaired,
             gaps=counts.gaps,
             missing=counts.missing,
-            rejected=self._rejected,
-            foreign=self._foreign,
+            rejected=self._intake.rejected_count,
+            foreign=self._intake.foreign_count,
             reconnects=max(0, self._links.made_count - 1),
-            lag_us=self._lag.lag_us,
+            lag_us=self._intake.lag_us,
         )
 
     async def open(self) -> Instrument:
@@ -284,7 +276,7 @@ class BinanceSource:
             self._notice_absence()
         while len(reports) < INBOX_MAX and not self._inbox.empty():
             reports.append(self._inbox.get_nowait())
-        self._crowded = len(reports) > INBOX_MAX // 2
+        self._busy = len(reports) > INBOX_MAX // 2
         while self._answers:
             self._take_answer(self._answers.popleft())
         for report in reports:
@@ -314,25 +306,24 @@ class BinanceSource:
         return self._links.standing and not self._sequencer.holding
 
     def _events(self, now_us: int) -> Iterator[Event]:
-        for is_gap, items in groupby(self._sequencer.take(), lambda item: isinstance(item, Gap)):
-            if is_gap:
-                for gap in items:
-                    assert isinstance(gap, Gap)
-                    _log.warning("ids %d to %d are lost: %s", gap.from_id, gap.to_id, gap.reason)
-                    self._market_clock.emitted(now_us)
-                    yield gap
+        for event in joined(self._sequencer.take()):
+            if isinstance(event, Gap):
+                _log.warning("ids %d to %d are lost: %s", event.from_id, event.to_id, event.reason)
+                self._market_clock.emitted(now_us)
             else:
-                trades = trades_of([row for row in items if isinstance(row, Row)])
-                self._trades += len(trades)
-                self._market_clock.emitted(now_us, int(trades.ts_us.max()))
-                yield trades
+                self._trades += len(event)
+                self._market_clock.emitted(now_us, int(event.ts_us.max()))
+            yield event
         if self._may_tell_time() and (statement := self._market_clock.statement(now_us)):
             yield statement
 
     def _take_report(self, report: LinkReport) -> None:
         match report:
             case Received():
-                self._received(report)
+                traded = self._intake.receive(
+                    report, self.instrument, self._steady_us(), busy=self._busy
+                )
+                self._halted &= not traded
             case Opened():
                 self._links.opened(report.link)
                 self._sequencer.catch_up(self._steady_us())
@@ -374,58 +365,11 @@ class BinanceSource:
             case _Crash():
                 raise answer.error
 
-    def _received(self, report: Received) -> None:
-        self._frames += 1
-        if isinstance(report.data, bytes):
-            error = DecodeError(f"a binary frame of {len(report.data)} bytes", report.data)
-            self._reject(error, "stream", report.received_us)
-            return
-        try:
-            event = decode_frame(report.data, self.instrument)
-        except DecodeError as error:
-            self._reject(error, "stream", report.received_us)
-            return
-        if isinstance(event, TradeFrame) and event.symbol == self._symbol:
-            self._observe(report, event)
-            self._sequencer.receive(event.row, self._steady_us())
-            if self._sequencer.strays:
-                texts = {event.row.agg_id: report.data}
-                self._dead_letters.post_strays(
-                    "stream", self._sequencer.strays, texts, report.received_us
-                )
-        elif isinstance(event, ShutdownNotice):
-            self._links.replace(report.link, "the server announced its shutdown")
-        else:
-            self._foreign += 1
-            _log.debug("not used: %s", event)
-
-    def _observe(self, report: Received, frame: TradeFrame) -> None:
-        event_us = frame.event_us
-        first = self._links.proved(report.link, frame.row.agg_id)
-        self._market_clock.pushed(event_us, report.received_us)
-        self._halted = False
-        behind = self._lag.observe(event_us, report.received_us, first=first)
-        if behind and not self._crowded:  # else it is us who are slow
-            self._links.replace(report.link, "the connection stays behind")
-
-    def _reject(self, error: DecodeError, origin: Origin, received_us: int) -> None:
-        self._rejected += 1
-        _log.warning("%s", error)
-        self._dead_letters.post(origin, "unreadable", error.reason, error.raw, received_us)
-        now_us = self._clock_us()
-        self._rejects.append(now_us)
-        full = len(self._rejects) > REJECTS_MAX
-        if full and now_us - self._rejects[0] < REJECTS_SPAN_US:
-            raise SourceError(
-                f"over {REJECTS_MAX} unreadable trades of {self._symbol} within a minute; if the "
-                f"venue changed its tick size, start again; the last one: {error}"
-            )
-
     def _answered(self, report: Answer) -> None:
         self._repair_retry.reset()
         page = report.page
         for error in page.errors:
-            self._reject(error, "rest", self._clock_us())
+            self._intake.reject(error, "rest", self._clock_us())
         top_id = self._sequencer.top_id
         self._sequencer.receive_page(
             report.fetch, page.rows, self._steady_us(), exhausted=page.exhausted

@@ -12,13 +12,11 @@ from websockets.exceptions import (
     InvalidURI,
     WebSocketException,
 )
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
 
+from flowtape.connectors.binance.frame_connection import FrameConnection, Message
 from flowtape.connectors.binance.markets import is_loopback
 from flowtape.connectors.binance.pacing import pause_named_s
 
-FRAMES_QUEUED_MAX = 1_024
 PING_S_MIN = 0.5
 TRY_AGAIN_LATER = 1013
 POLICY_VIOLATION = 1008
@@ -65,10 +63,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A frame came in at `received_us`."""
+    """Messages had come in at `received_us`."""
 
     link: Link
-    data: str | bytes
+    messages: list[Message]
     received_us: int
 
 
@@ -94,21 +92,8 @@ class Closed:
     pause_s: float = 0.0
 
 
-_HEARTBEATS = (Opcode.PING, Opcode.PONG)
-
 LinkReport = Opened | Received | Silent | Closed
 Report = Callable[[LinkReport], Awaitable[None]]
-
-
-class _Connection(ClientConnection):
-    """A connection that remembers signs of life other than data."""
-
-    beating = False
-
-    def process_event(self, event: Frame | Response) -> None:  # type: ignore[override]
-        if isinstance(event, Frame) and event.opcode in _HEARTBEATS:
-            self.beating = True
-        super().process_event(event)
 
 
 async def run_link(
@@ -129,16 +114,15 @@ async def run_link(
             close_timeout=times.close_s,
             ping_interval=max(PING_S_MIN, min(times.ping_s, times.silence_s / 3)),
             ping_timeout=None,  # a late pong is no reason to lose the data on its way
-            max_queue=FRAMES_QUEUED_MAX,
-            create_connection=_Connection,
+            create_connection=FrameConnection,
         ) as socket:
-            assert isinstance(socket, _Connection)
+            assert isinstance(socket, FrameConnection)
             await report(Opened(link))
             limit_s = times.first_data_s
             while True:
                 try:
                     async with asyncio.timeout(limit_s):
-                        data = await socket.recv()
+                        messages = await socket.take()
                 except TimeoutError:
                     await report(Silent(link, socket.beating))
                     socket.beating = False
@@ -146,7 +130,7 @@ async def run_link(
                     continue
                 limit_s = times.silence_s
                 socket.beating = False
-                await report(Received(link, data, clock_us()))
+                await report(Received(link, messages, clock_us()))
     except (OSError, WebSocketException, ImportError) as error:  # the last for SOCKS proxies
         await report(_closed(link, error))
     finally:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from flowtape._kernel import read_trade_frames
 from flowtape.connectors.binance.decode import EVENT_SKEW_US_MAX, MICROSECONDS_FROM
+from flowtape.connectors.binance.frame_connection import Message
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.limits import PRICE_TICKS_MAX, QTY_LOTS_MAX, TS_US_MAX
 from flowtape.stream.trades import Trades
@@ -22,7 +23,7 @@ class PlainFrames:
     event_us: NDArray[np.int64]
 
 
-def read_plain_frames(frames: list[bytes], start: int, instrument: Instrument) -> PlainFrames:
+def read_plain_frames(frames: list[Message], start: int, instrument: Instrument) -> PlainFrames:
     """Read frames from `start` on up to the first that is not a plain trade of the instrument.
 
     Each is one that `decode.decode_frame` reads to the same trade; that tells what the next one is.

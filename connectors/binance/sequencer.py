@@ -12,12 +12,16 @@ calls `poll` at `wake_us` at the latest, performs `effects` and hands back each 
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from flowtape.connectors.binance.rows import Row, same_trade
+import numpy as np
+
+from flowtape.connectors.binance.remembered import RememberedTrades
+from flowtape.connectors.binance.rows import Row, same_trade, trades_of
 from flowtape.stream.errors import SourceError
 from flowtape.stream.ports import Gap
+from flowtape.stream.trades import Trades
 
 LATE_RUN_MAX = 1_000
 """So many late stream rows in a row mean that the numbering went back, not that rows are late."""
@@ -89,6 +93,34 @@ class Stray:
     kept: Row | None
 
 
+Ready = Row | Trades | Gap
+"""Trades in their final order, one or many of ids that follow each other, or missing ids."""
+
+
+def joined(items: Iterable[Ready]) -> Iterator[Trades | Gap]:
+    """Yield items in their order, all trades between two gaps as one."""
+    rows: list[Row] = []
+    parts: list[Trades] = []
+    for item in items:
+        if isinstance(item, Row):
+            rows.append(item)
+            continue
+        if rows:
+            parts.append(trades_of(rows))
+            rows = []
+        if isinstance(item, Trades):
+            parts.append(item)
+            continue
+        if parts:
+            yield Trades.concat(parts)
+            parts = []
+        yield item
+    if rows:
+        parts.append(trades_of(rows))
+    if parts:
+        yield parts[0] if len(parts) == 1 else Trades.concat(parts)
+
+
 class Sequencer:
     """Turn rows from streams and REST pages, in any order, into ids without a hole.
 
@@ -104,8 +136,8 @@ class Sequencer:
         self._top_id = -1 if start_after is None else start_after
         self._held: dict[int, Row] = {}
         self._holes: list[_Hole] = []
-        self._memory: list[Row | None] = [None] * config.remembered_ids
-        self._ready: list[Row | Gap] = []
+        self._memory = RememberedTrades(config.remembered_ids)
+        self._ready: list[Ready] = []
         self._effects: list[FetchAggTrades] = []
         self._asked: FetchAggTrades | None = None
         self._tail_us: int | None = None
@@ -139,6 +171,26 @@ class Sequencer:
         """Ask REST for everything newer than the newest known id, as after a reconnect."""
         if self._last_id is not None:
             self._tail_us = now_us
+
+    def receive_next(self, trades: Trades) -> int:
+        """Take trades from a stream as far as they are simply the next ones; return how many.
+
+        They do what they would one by one through `receive`, which is for all others. None of them
+        is void.
+        """
+        if self._last_id is None or self._holes:
+            return 0
+        ids = trades.agg_id
+        strange = np.flatnonzero(ids != np.arange(self._last_id + 1, self._last_id + 1 + len(ids)))
+        count = int(strange[0]) if len(strange) else len(ids)
+        if count:
+            following = trades.slice(0, count)
+            self._memory.keep_block(following)
+            self._ready.append(following)
+            self._last_id = self._top_id = self._last_id + count
+            self._tail_us = None
+            self._late_run = 0
+        return count
 
     def receive(self, row: Row, now_us: int) -> None:
         """Take a row from a stream.
@@ -237,7 +289,7 @@ class Sequencer:
         effects, self._effects = self._effects, []
         return effects
 
-    def take(self) -> list[Row | Gap]:
+    def take(self) -> list[Ready]:
         """Return what is in its final order, each item once."""
         ready, self._ready = self._ready, []
         return ready
@@ -271,7 +323,7 @@ class Sequencer:
             raise self._regression(agg_id)
         if self._start_after is not None and agg_id <= self._start_after:
             self.counts.duplicates += not repair
-        elif (kept := self._memory[agg_id % len(self._memory)]) and kept.agg_id == agg_id:
+        elif (kept := self._memory.find(agg_id)) is not None:
             self._compare(kept, row, repair=repair)
             return
         else:
@@ -324,10 +376,9 @@ class Sequencer:
     def _release(self) -> None:
         assert self._last_id is not None
         stop = self._holes[0].from_id if self._holes else self._top_id + 1
-        size = len(self._memory)
         for agg_id in range(self._last_id + 1, stop):
             row = self._held.pop(agg_id)
-            self._memory[agg_id % size] = row
+            self._memory.keep(row)
             if row.void:
                 self.counts.voids += 1
             else:

@@ -5,16 +5,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from flowtape.connectors.binance.rows import Row
+from flowtape.connectors.binance.rows import Row, rows_of, trades_of
 from flowtape.connectors.binance.sequencer import (
     LATE_RUN_MAX,
     FetchAggTrades,
+    Ready,
     Sequencer,
     SequencerConfig,
     Stray,
 )
 from flowtape.stream.errors import SourceError
 from flowtape.stream.ports import Gap
+from flowtape.stream.trades import Trades
 from tests.connectors.reference_sequencer import ReferenceSequencer
 
 SMALL = SequencerConfig(
@@ -33,12 +35,19 @@ def row(agg_id: int, price_ticks: int = 100) -> Row:
     return Row(agg_id, 10**15 + agg_id, price_ticks, 1, agg_id, agg_id, agg_id % 2 == 0)
 
 
+def expanded(items: list[Ready]) -> list[Row | Gap]:
+    found: list[Row | Gap] = []
+    for item in items:
+        found += rows_of(item) if isinstance(item, Trades) else [item]
+    return found
+
+
 def spans(items: list[Row | Gap]) -> list[int | tuple[int, int]]:
     return [i.agg_id if isinstance(i, Row) else (i.from_id, i.to_id) for i in items]
 
 
 def ready(sequencer: Sequencer) -> list[int | tuple[int, int]]:
-    return spans(sequencer.take())
+    return spans(expanded(sequencer.take()))
 
 
 class SequencerMachine(RuleBasedStateMachine):
@@ -63,6 +72,22 @@ class SequencerMachine(RuleBasedStateMachine):
                 self.void.add(self.venue)
             if send:
                 self.send(self.venue)
+
+    @precondition(lambda self: not self.sequencer.holding)
+    @rule(count=st.integers(1, 20), lost=st.integers(-1, 19))
+    def many_at_once(self, count: int, lost: int) -> None:
+        """Trades of which one may be missing: those before it are taken together."""
+        ids = [self.venue + 1 + i for i in range(count) if i != lost]
+        joins = self.sequencer.last_id == self.venue
+        self.venue += count
+        rows = [self.row(agg_id) for agg_id in ids]
+        for one in rows:
+            self.reference.receive(one, self.now)
+        taken = self.sequencer.receive_next(trades_of(rows)) if rows else 0
+        following = lost if 0 <= lost < count else count
+        assert taken == (following if joins else 0)
+        for one in rows[taken:]:
+            self.sequencer.receive(one, self.now)
 
     @rule(count=st.integers(1, 60))
     def outage(self, count: int) -> None:
@@ -166,7 +191,7 @@ class SequencerMachine(RuleBasedStateMachine):
 
     @invariant()
     def says_what_the_reference_says(self) -> None:
-        self.out += self.sequencer.take()
+        self.out += expanded(self.sequencer.take())
         said = [(i.from_id, i.to_id) if isinstance(i, Gap) else i for i in self.out]
         reference, counts = self.reference, self.sequencer.counts
         assert said == reference.out
@@ -181,7 +206,8 @@ class SequencerMachine(RuleBasedStateMachine):
         assert not holes or len(held) <= SMALL.hold_rows
         assert bool(held) == bool(holes)
         assert len(holes) <= len(held)
-        assert len(self.sequencer._memory) == SMALL.remembered_ids
+        kept = [len(block) for block in self.sequencer._memory._blocks]
+        assert sum(kept[1:]) <= SMALL.remembered_ids
 
     def teardown(self) -> None:
         self.nowhere.clear()

@@ -125,7 +125,7 @@ class Sweep:
     def results(self) -> NDArray[np.uint8]: ...
 
 def read_trade_frames(
-    frames: list[bytes],
+    frames: list[bytes | bytearray],
     start: int,
     symbol: str,
     decimals: tuple[int, int],
