@@ -11,7 +11,7 @@ TEXT_BYTES_MAX = 4_096
 LETTERS_PER_MINUTE = 1_000
 
 Origin = Literal["stream", "rest"]
-Fate = Literal["unreadable", "conflict", "late"]
+Fate = Literal["unreadable", "conflict", "late", "doubted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class DeadLetter:
 
     Attributes:
         origin: the way it came.
-        fate: `unreadable`; in `conflict` with the trade of its id, which stays as it is; or `late`,
-            after its id had been declared missing.
+        fate: `unreadable`; in `conflict` with the trade of its id, which stays as it is; `late`,
+            after its id had been declared missing; `doubted`, its id being out of all reason.
         reason: what is wrong with it, in one line.
         text: its first bytes, at most 4 KiB.
         received_us: when it was received, by the source's own clock.

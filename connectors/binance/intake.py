@@ -17,13 +17,16 @@ from flowtape.connectors.binance.link import Received
 from flowtape.connectors.binance.links import LinkKeeper
 from flowtape.connectors.binance.market_clock import MarketClock
 from flowtape.connectors.binance.plain_frames import PlainFrames, read_plain_frames
-from flowtape.connectors.binance.rows import rows_of
+from flowtape.connectors.binance.rows import Row, rows_of
 from flowtape.connectors.binance.sequencer import Sequencer
 from flowtape.stream.errors import SourceError
 from flowtape.stream.instrument import Instrument
 
 REJECTS_MAX = 100
 REJECTS_SPAN_US = 60_000_000
+
+LEAP_IDS = 10_000
+"""A trade so far above all known ones is doubted until another one comes right behind it."""
 
 ROWS_AT_ONCE = 256
 """So many trades go into the sequencer one by one before it is asked whether many may."""
@@ -57,6 +60,7 @@ class Intake:
         self._clock_us = clock_us
         self._lag = LagMeter()
         self._rejects: deque[int] = deque(maxlen=REJECTS_MAX + 1)
+        self._doubted: tuple[Row, Message] | None = None
         self.frame_count = self.rejected_count = self.foreign_count = 0
 
     @property
@@ -104,14 +108,38 @@ class Intake:
     ) -> None:
         sequencer, trades, at = self._sequencer, plain.trades, 0
         while at < len(trades):
-            at += sequencer.receive_next(trades.slice(at, len(trades)))
+            next_count = sequencer.receive_next(trades.slice(at, len(trades)))
+            if next_count and self._doubted is not None:
+                self._refute(received_us)
+            at += next_count
             stop = min(at + ROWS_AT_ONCE, len(trades))
-            for row in rows_of(trades.slice(at, stop)):
-                sequencer.receive(row, now_us)
+            for number, row in enumerate(rows_of(trades.slice(at, stop)), at):
+                self._take_row(row, messages[number], received_us, now_us)
             at = stop
         if sequencer.strays:
             texts = dict(zip(trades.agg_id.tolist(), messages, strict=True))
             self._dead_letters.post_strays("stream", sequencer.strays, texts, received_us)
+
+    def _take_row(self, row: Row, message: Message, received_us: int, now_us: int) -> None:
+        sequencer = self._sequencer
+        if self._doubted is not None:
+            doubted, _ = self._doubted
+            if 0 < row.agg_id - doubted.agg_id <= LEAP_IDS:
+                self._doubted = None
+                sequencer.receive(doubted, now_us)
+            else:
+                self._refute(received_us)
+        elif sequencer.last_id is not None and row.agg_id - sequencer.top_id > LEAP_IDS:
+            self._doubted = row, message
+            sequencer.catch_up(now_us)
+            return
+        sequencer.receive(row, now_us)
+
+    def _refute(self, received_us: int) -> None:
+        assert self._doubted is not None
+        (row, message), self._doubted = self._doubted, None
+        reason = f"trade {row.agg_id} lies far above all others, and none followed it"
+        self._dead_letters.post("stream", "doubted", reason, bytes(message), received_us)
 
     def _take_other(
         self, report: Received, message: Message, instrument: Instrument, now_us: int, *, busy: bool
@@ -127,7 +155,7 @@ class Intake:
             return False
         if isinstance(event, TradeFrame) and event.symbol == instrument.symbol:
             self._observe(report, event.row.agg_id, event.event_us, busy=busy)
-            self._sequencer.receive(event.row, now_us)
+            self._take_row(event.row, message, report.received_us, now_us)
             if self._sequencer.strays:
                 texts = {event.row.agg_id: message}
                 self._dead_letters.post_strays(
