@@ -22,6 +22,7 @@ from flowtape.connectors.binance.part_file import (
     quarantine,
     write_checksum,
 )
+from flowtape.connectors.binance.unreached import why_unreached
 from flowtape.stream.errors import InputError, SourceError
 
 ATTEMPTS = 5
@@ -262,24 +263,10 @@ class ArchiveClient:
             raise _TryAgainError(f"{url} broke off ({type(error).__name__})") from None
 
     def _unreachable(self, error: aiohttp.ClientError) -> NoReturn:
-        said = f"cannot reach {self._base_url}: {self._reason(error)}"
+        said = f"cannot reach {self._base_url}: {why_unreached(error, self._times.connect_s)}"
         if self._reached:
             raise _TryAgainError(said) from None
         raise ArchiveDownError(f"{said}; check --archive-url and the network") from None
-
-    def _reason(self, error: aiohttp.ClientError) -> str:
-        match error:
-            case aiohttp.ConnectionTimeoutError():
-                return f"no answer within {self._times.connect_s:g} s"
-            case aiohttp.ClientConnectorCertificateError():
-                return f"its certificate is not trusted ({error.certificate_error})"
-            case aiohttp.ClientProxyConnectionError():
-                return f"no connection to the proxy {error.host}:{error.port}"
-            case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
-                return "connection refused"
-            case aiohttp.ClientConnectorError():
-                return error.os_error.strerror or str(error.os_error)
-        return str(error)
 
     def _pause(self, again: _TryAgainError) -> None:
         now_us = self._clock_us()

@@ -25,6 +25,7 @@ from flowtape.connectors.binance.markets import (
 )
 from flowtape.connectors.binance.messages import ExchangeInfo
 from flowtape.connectors.binance.pacing import Backoff, Sleep, TokenBucket, pause_named_s
+from flowtape.connectors.binance.unreached import why_unreached
 from flowtape.stream.errors import SourceError
 from flowtape.stream.instrument import Instrument
 
@@ -190,9 +191,8 @@ class RestClient:
         except aiohttp.InvalidURL as error:
             raise RestError(f"{url} is no address: {error}", transient=False) from None
         except aiohttp.ClientConnectorError as error:
-            refused = isinstance(error.os_error, ConnectionRefusedError)
-            reason = "connection refused" if refused else error.os_error
-            raise RestError(f"cannot reach {self._base_url}: {reason}", transient=False) from None
+            why = why_unreached(error, self._request_s)
+            raise RestError(f"cannot reach {self._base_url}: {why}", transient=False) from None
         except TimeoutError:
             text = f"{url} did not answer within {self._request_s:g} s"
             raise RestError(text, slow=True) from None
