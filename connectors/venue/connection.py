@@ -18,6 +18,9 @@ from flowtape.connectors.venue.rules import ConnectionRules
 SLOW_S = 10.0
 """A client that leaves a full outbox untouched for this long is cut off."""
 
+CLOSE_S = 1.0
+"""How long a client may take for its goodbye."""
+
 NORMAL = 1000
 POLICY_VIOLATION = 1008
 
@@ -140,7 +143,10 @@ class VenueConnection:
             if self._reader is not None and self._reader is not asyncio.current_task():
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
-            await self._socket.close(code=code, message=reason.encode())
+            async with asyncio.timeout(2 * CLOSE_S):
+                await self._socket.close(code=code, message=reason.encode())
+        except TimeoutError:
+            self._reset("took no goodbye")
         finally:
             self._closed.set()
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from flowtape.connectors.binance.markets import MarketApi
-from flowtape.connectors.venue.connection import VenueConnection
+from flowtape.connectors.venue.connection import CLOSE_S, VenueConnection
 from flowtape.connectors.venue.control import Subscriptions, subscribes
 from flowtape.connectors.venue.faults import Deny, Refuse
 from flowtape.connectors.venue.hub import Hub
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 PATH_SHOWN = 200
 ROUTES = ("", "/market", "/public", "/private")
-CLOSE_S = 1.0
+LISTEN_KEY_CHARS = 64
 
 
 class StreamSockets:
@@ -118,9 +118,14 @@ class StreamSockets:
             streams_max=self._rules.streams_max,
         )
         # a path such as /ws/0 names no stream
-        named = [n for n in names.split("/") if "@" in n or n.startswith("!")]
+        named = [n for n in names.split("/") if "@" in n or n.startswith("!") or is_listen_key(n)]
         subscriptions.subscribe(named[: self._rules.streams_max])
         return subscriptions
+
+
+def is_listen_key(name: str) -> bool:
+    """Tell whether a name has the form of a key to an account's events."""
+    return len(name) == LISTEN_KEY_CHARS and name.isascii() and name.isalnum()
 
 
 def _refusal(status: int, retry_after_s: int | None) -> web.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 
 import aiohttp
@@ -381,3 +382,25 @@ async def test_the_end_comes_when_everything_was_sent(http, open_venue, instrume
             count += 1
         assert (count, message.type, message.data) == (20_000, WSMsgType.CLOSE, 1001)
         await stopping
+
+
+async def test_the_venue_ends_although_a_client_takes_nothing(open_venue, instrument, make_trades):
+    venue = await open_venue(instrument, make_trades(60_000))
+    host, port = venue.ws_url.removeprefix("ws://").split(":")
+    client = socket.create_connection((host, int(port)))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    client.sendall(
+        f"GET /ws/{STREAM} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    try:
+        await venue.wait_for_subscribers()
+        async with asyncio.timeout(30):
+            publishing = asyncio.create_task(venue.publish(60_000))
+            await asyncio.sleep(0.5)
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+            await venue.stop()
+    finally:
+        client.close()
