@@ -155,7 +155,7 @@ def _map(path: Path, part: Part) -> list[TapeColumns] | None:
             if key != _key(part) or not reader.schema.equals(_SCHEMA):
                 return None
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, ValueError):
         return None
     segments = [_from_batch(batch) for batch in batches]
     if sum(map(len, segments)) != part.meta.row_count:

@@ -263,7 +263,7 @@ def _read_sealed(folder: Path, first: int) -> list[Inputs]:
             raise OSError("it has other columns")
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         said = str(error).partition("\n")[0]
         raise JournalDamagedError(path, 0, f"it cannot be read ({said})", 0) from None
     return [Inputs.from_batch(batch) for batch in table.to_batches()]
@@ -331,7 +331,7 @@ def _row_count(folder: Path, first: int) -> int:
     path = folder / _name(first, "parquet")
     try:
         return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         said = str(error).partition("\n")[0]
         raise JournalDamagedError(path, 0, f"it cannot be read ({said})", 0) from None
 

@@ -123,7 +123,10 @@ def test_a_missing_part_is_told(tmp_path: Path, victim: int) -> None:
         recover_inputs(tmp_path)
 
 
-def test_every_damaged_byte_of_a_sealed_part_is_told_or_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bit", [0x10, 0x80])
+def test_every_damaged_byte_of_a_sealed_part_is_told_or_changes_nothing(
+    tmp_path: Path, bit: int
+) -> None:
     inputs = made(50)
     log = write(tmp_path, inputs, [])
     log.close()
@@ -131,7 +134,7 @@ def test_every_damaged_byte_of_a_sealed_part_is_told_or_changes_nothing(tmp_path
     good = part.read_bytes()
     told = 0
     for at in range(0, len(good), 7):
-        part.write_bytes(good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1 :])
+        part.write_bytes(good[:at] + bytes([good[at] ^ bit]) + good[at + 1 :])
         try:
             assert same(read(tmp_path), inputs), at
         except JournalDamagedError:
