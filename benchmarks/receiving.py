@@ -21,7 +21,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
 
 from benchmarks import data
-from benchmarks.live_sessions import MARKET, frames, trades
+from benchmarks.live_sessions import MARKET, engine_of, frames, trades, writer_below
 from flowtape.connectors.binance.client import BinanceSource
 from flowtape.connectors.binance.messages import AggTrade
 from flowtape.connectors.venue.server import VenueServer
@@ -31,7 +31,7 @@ from flowtape.stream.trades import Trades
 
 COUNT = 200_000
 FOREIGN_COUNT = 60_000
-ROUNDS = 3
+ROUNDS = 5
 BLOCK_FRAMES = 512
 
 FOREIGN = Path(__file__).parent / "foreign_receivers.py"
@@ -82,6 +82,26 @@ async def flowtape_rate(stream_url: str, rest_url: str) -> float:
     return rate
 
 
+async def engine_rate(stream_url: str, rest_url: str, keeps: str) -> float:
+    """Trades/s from the socket through an engine, its session kept or not."""
+    with tempfile.TemporaryDirectory(dir=data.BUILD) as made:
+        writer = writer_below(Path(made)) if keeps == "kept" else None
+        engine, count, began_s = engine_of(writer), 0, 0.0
+        async with BinanceSource(
+            MARKET.instrument.symbol, stream_url=stream_url, rest_url=rest_url
+        ) as source:
+            async for event in source.events():
+                began_s = began_s or time.perf_counter()
+                engine.apply_event(event)
+                count += len(event) if isinstance(event, Trades) else 0
+                if count == COUNT:
+                    break
+            rate = count / (time.perf_counter() - began_s)
+        if writer is not None:
+            writer.close()
+    return rate
+
+
 async def bare_rate(stream_url: str, _: str) -> float:
     """Messages/s that `websockets` and msgspec alone receive and decode."""
     decode = msgspec.json.Decoder(AggTrade).decode
@@ -105,22 +125,27 @@ def foreign_rate(name: str, *urls: str) -> float | None:
 
 
 def in_process(work: str, *urls: str) -> float:
-    """Run one of the two receivers in a process of its own."""
+    """Run one of our receivers in a process of its own."""
     words = [sys.executable, "-m", "benchmarks.receiving", work, *urls]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
     return float(done.stdout)
 
 
-def main() -> None:
-    if len(sys.argv) > 1:
-        work = {"flowtape": flowtape_rate, "bare": bare_rate}[sys.argv[1]]
-        print(asyncio.run(work(*sys.argv[2:])))
-        return
+def sending() -> tuple[multiprocessing.Process, tuple[str, str]]:
+    """Start the sender; returns its process, and where streams and queries are answered."""
     data.BUILD.mkdir(parents=True, exist_ok=True)
     ports: multiprocessing.Queue[tuple[str, str]] = multiprocessing.Queue()
     sender = multiprocessing.Process(target=lambda: asyncio.run(send(ports)), daemon=True)
     sender.start()
-    urls = ports.get(timeout=60)
+    return sender, ports.get(timeout=60)
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        work = {"flowtape": flowtape_rate, "bare": bare_rate, "engine": engine_rate}[sys.argv[1]]
+        print(asyncio.run(work(*sys.argv[2:])))
+        return
+    sender, urls = sending()
     rates: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         rates.setdefault("flowtape", []).append(in_process("flowtape", *urls))
