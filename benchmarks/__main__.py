@@ -16,6 +16,7 @@ PARTS = (
     "session_day",
     "recording",
     "receiving",
+    "live_load",
     "venue",
     "import_archive",
     "dashboard",

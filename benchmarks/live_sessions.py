@@ -81,10 +81,12 @@ def config() -> EngineConfig:
     )
 
 
-def engine_of(writer: SessionWriter | None, strategy: Strategy | None = None) -> Engine:
+def engine_of(
+    writer: SessionWriter | None, strategy: Strategy | None = None, *, shown: bool = False
+) -> Engine:
     """Return an engine of the market, kept by a writer if there is one."""
     recorded = None if writer is None else (writer.chain, writer)
-    return Engine(MARKET.instrument, config(), strategy, shown=False, recorded=recorded)
+    return Engine(MARKET.instrument, config(), strategy, shown=shown, recorded=recorded)
 
 
 def writer_below(root: Path, strategy: Strategy | None = None) -> SessionWriter:
