@@ -193,6 +193,10 @@ class BinanceSource:
             lag_us=self._intake.lag_us,
         )
 
+    def take_worst_lag_us(self) -> int:
+        """Return how far frames lagged behind at most since this was last asked."""
+        return self._intake.take_worst_lag_us()
+
     async def open(self) -> Instrument:
         """Ask the venue about the symbol and return its instrument.
 

@@ -68,6 +68,10 @@ class Intake:
         """Return how much longer the last frame took than the fastest one of its connection."""
         return self._lag.lag_us
 
+    def take_worst_lag_us(self) -> int:
+        """Return the longest lag since this was last asked."""
+        return self._lag.take_worst_us()
+
     def receive(self, report: Received, instrument: Instrument, now_us: int, *, busy: bool) -> bool:
         """Take what a connection brought; tells whether there was a trade.
 

@@ -15,17 +15,24 @@ class LagMeter:
         self._delay_us = 0
         self._delay_us_min: int | None = None
         self._behind_us: int | None = None
+        self._worst_us = 0
 
     @property
     def lag_us(self) -> int:
         """Return how much longer the last frame took than the fastest one."""
         return self._delay_us - (self._delay_us_min or 0)
 
+    def take_worst_us(self) -> int:
+        """Return the longest lag since this was last asked."""
+        worst_us, self._worst_us = self._worst_us, 0
+        return worst_us
+
     def observe(self, event_us: int, received_us: int, *, first: bool) -> bool:
         """Take a frame's two times; `first` begins anew. Tells whether it is time for another."""
         delay_us = self._delay_us = received_us - event_us
         if first or self._delay_us_min is None or delay_us < self._delay_us_min:
             self._delay_us_min = delay_us
+        self._worst_us = max(self._worst_us, delay_us - self._delay_us_min)
         if delay_us - self._delay_us_min < LAG_US_MAX:
             self._behind_us = None
         elif self._behind_us is None:
