@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +34,17 @@ def trades(count: int) -> Trades:
     return Trades(ids, c.ts_us, c.price_ticks, c.qty_lots, ids * 2, ids * 2 + 1, c.side)
 
 
+def venue(**settings: object) -> AbstractContextManager[VenueServer]:
+    """A venue of one symbol."""
+    return served(VenueServer(INSTRUMENT, trades(4000), **settings))  # type: ignore[arg-type]
+
+
 @contextmanager
-def venue(**settings: object) -> Iterator[VenueServer]:
+def served(server: VenueServer) -> Iterator[VenueServer]:
     """A venue on a loop and thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = VenueServer(INSTRUMENT, trades(4000), **settings)  # type: ignore[arg-type]
     try:
         asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
         yield server

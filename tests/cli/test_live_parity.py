@@ -1,11 +1,8 @@
 """Live over the venue, with faults of the network and kills: what is kept leads to itself again."""
 
-import asyncio
 import re
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +29,7 @@ from tests.cli.test_live import (
     flowtape,
     kill_after,
     run_until,
+    served,
     trades,
 )
 
@@ -60,22 +58,10 @@ def other_trades() -> Trades:
     return replace(own, agg_id=ids, first_id=ids, last_id=ids, ts_us=own.ts_us + 777)
 
 
-@contextmanager
-def faulty_venue() -> Iterator[VenueServer]:
-    """A venue of two symbols, on a loop and thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
+def faulty_venue() -> AbstractContextManager[VenueServer]:
+    """A venue of two symbols."""
     listed = [Listing(INSTRUMENT, trades(COUNT)), Listing(OTHER, other_trades())]
-    server = VenueServer(listed, speed=1.0, faults=FAULTS)
-    try:
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-        yield server
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    return served(VenueServer(listed, speed=1.0, faults=FAULTS))
 
 
 def test_live_with_faults_and_kills_leads_to_itself_again(tmp_path: Path) -> None:
