@@ -4,20 +4,22 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowtape.cli import common
+from flowtape.cli import common, offering
 from flowtape.cli.keeping import finish, kept, opener, refuse_settings, sealed, strategy_of
-from flowtape.stream.errors import FlowError, InputError
+from flowtape.cli.live_screen import heard, show_live
+from flowtape.cli.offering import Offering
+from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
     from flowtape.connectors.binance.client import BinanceSource
-    from flowtape.replay.track import Track
+    from flowtape.connectors.feed_notes import FeedNotes
     from flowtape.stream.engine import Engine
     from flowtape.stream.journal import SyncPolicy
     from flowtape.stream.live import LiveSession
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 # What may be said of a session, which has all other settings from its genesis.
 _OF_SESSIONS = {
     *("context", "symbols", "market", "strategy", "stream_url", "rest_url", "silence", "resume"),
-    *("dashboard", "trade", "port", "retain", "sync", "home"),
+    *("dashboard", "trade", "port", "retain", "sync", "home", "hub", "hub_token", "nats"),
 }
 
 Symbols = Annotated[
@@ -58,6 +60,12 @@ Silence = Annotated[
 ]
 
 
+def _new_notes() -> "FeedNotes":
+    from flowtape.connectors.feed_notes import FeedNotes
+
+    return FeedNotes(lambda: datetime.now(UTC))
+
+
 @dataclass
 class _Keeping:
     """Where a live session is kept, and who looks on."""
@@ -68,6 +76,8 @@ class _Keeping:
     trade: bool = False
     retain: str | None = None
     sync: "SyncPolicy" = "1s"
+    hub: Offering = field(default_factory=Offering)
+    notes: "FeedNotes" = field(default_factory=_new_notes)
     folder: Path = Path()
     """The session's own, once it was made."""
     left: "Session | None" = None
@@ -99,6 +109,9 @@ def live(
     label: common.Label = "",
     retain: common.Retain = None,
     sync: Sync = "1s",
+    hub: offering.HubPort = None,
+    hub_token: offering.HubToken = None,
+    nats: offering.NatsUrl = None,
     home: common.Home = None,
 ) -> None:
     """Watch live feeds, and paper-trade on them with a strategy or by hand; the session is kept.
@@ -106,7 +119,15 @@ def live(
     Example: flowtape live BTCUSDT --strategy examples/delta_divergence.py:DeltaDivergence
     """
     root = common.sessions_dir(home)
-    keeping = _Keeping(root, label, port if dashboard else None, trade, retain, _policy(sync))
+    keeping = _Keeping(
+        root,
+        label,
+        port if dashboard else None,
+        trade,
+        retain,
+        _policy(sync),
+        hub=Offering(hub, hub_token, nats),
+    )
     if resume:
         refuse_settings(context, _OF_SESSIONS)
         keeping.left = _left(root, symbols, market)
@@ -124,7 +145,7 @@ def live(
         leverage,
         lanes,
     )
-    sources = _sources(symbols, market, stream_url, rest_url, silence, keeping.left)
+    sources = _sources(symbols, market, stream_url, rest_url, silence, keeping)
     asyncio.run(_live(sources, chosen, strategy, settings, keeping))
 
 
@@ -141,6 +162,9 @@ def record(
     retain: common.Retain = None,
     sync: Sync = "1s",
     resume: Resume = False,
+    hub: offering.HubPort = None,
+    hub_token: offering.HubToken = None,
+    nats: offering.NatsUrl = None,
     home: common.Home = None,
 ) -> None:
     """Record live feeds as one session in a new folder.
@@ -148,14 +172,19 @@ def record(
     Example: flowtape record BTCUSDT --for 30s --out recordings
     """
     span_us = None if for_ is None else common.parse_span_us(for_, "--for")
-    keeping = _Keeping(out or common.sessions_dir(home), retain=retain, sync=_policy(sync))
+    keeping = _Keeping(
+        out or common.sessions_dir(home),
+        retain=retain,
+        sync=_policy(sync),
+        hub=Offering(hub, hub_token, nats),
+    )
     if resume:
         keeping.left = _left(keeping.root, symbols, market)
         if keeping.left.genesis.strategy is not None:
             raise InputError(
                 f"session {keeping.left.id} runs a strategy; go on with flowtape live --resume"
             )
-    sources = _sources(symbols, market, stream_url, rest_url, silence, keeping.left)
+    sources = _sources(symbols, market, stream_url, rest_url, silence, keeping)
     asyncio.run(_record(sources, keeping, span_us))
 
 
@@ -178,10 +207,11 @@ def _sources(
     stream_url: str | None,
     rest_url: str | None,
     silence_s: float,
-    left: "Session | None",
+    keeping: _Keeping,
 ) -> "list[BinanceSource]":
     from flowtape.connectors.binance.client import BinanceSource
 
+    left = keeping.left
     names = [symbol.upper() for symbol in symbols]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -194,6 +224,7 @@ def _sources(
             rest_url=rest_url,
             silence_s=silence_s,
             start_after=last_id,
+            dead_letters=keeping.notes.letter_of(name),
         )
         for name, last_id in zip(
             names, [None] * len(names) if left is None else left.last_ids(), strict=True
@@ -229,19 +260,38 @@ async def _live(
     from flowtape.replay.backtest import metrics_json, result_of
 
     async with (
+        keeping.hub.listening(),
         _opened(sources),
         _kept(sources, strategy, name, settings, keeping) as (live, engine, finish),
+        _noting(sources, keeping),
     ):
         if keeping.port is None:
             typer.echo(f"following {_named(sources)}; stop with Ctrl-C")
             await common.until_stopped(live.run(), _finisher(sources))
         else:
-            await _watch(live, engine, keeping, _finisher(sources))
+            await show_live(
+                live,
+                engine,
+                keeping.port,
+                trade=keeping.trade,
+                folder=keeping.folder,
+                finish=_finisher(sources),
+            )
         said = finish()
-    typer.echo(_heard(live))
+    typer.echo(heard(live))
     if engine.strategy is not None and engine.ended:
         common.print_metrics(json.loads(metrics_json(result_of(engine))))
     typer.echo(f"digest {engine.digest()}\n{said}")
+
+
+@contextlib.asynccontextmanager
+async def _noting(sources: "list[BinanceSource]", keeping: _Keeping) -> "AsyncIterator[None]":
+    noting = asyncio.create_task(keeping.notes.keep(sources))
+    try:
+        yield
+    finally:
+        noting.cancel()
+        await asyncio.gather(noting, return_exceptions=True)
 
 
 def _named(sources: "list[BinanceSource]") -> str:
@@ -253,8 +303,10 @@ async def _record(sources: "list[BinanceSource]", keeping: _Keeping, span_us: in
     from flowtape.stream.session import Session
 
     async with (
+        keeping.hub.listening(),
         _opened(sources),
         _kept(sources, None, None, {}, keeping) as (live, _, finish),
+        _noting(sources, keeping),
     ):
         typer.echo(f"recording {_named(sources)} to {keeping.folder}")
         if span_us is not None:
@@ -265,7 +317,7 @@ async def _record(sources: "list[BinanceSource]", keeping: _Keeping, span_us: in
     if live.trade_count:
         tape_store_of(Session.open(keeping.folder))
         hint = f"replay it with: flowtape replay {keeping.folder}"
-    typer.echo(f"{_heard(live)}; {hint}")
+    typer.echo(f"{heard(live)}; {hint}")
 
 
 @contextlib.asynccontextmanager
@@ -288,12 +340,14 @@ async def _kept(
     if left is not None:
         _check_same(sources, left)
         keeping.folder = left.folder
+        keeping.notes.begin(left.folder)
         resumed = resume(left, opener(None, None), strategy, shown=shown, sync=keeping.sync)
         if resumed.notice:
             typer.echo(f"{left.id}: {resumed.notice}", err=True)
         typer.echo(f"session {left.id} goes on behind input {resumed.engine.input:,}")
         with sealed(resumed.writer):
             engine = resumed.engine
+            keeping.hub.offer(resumed.writer, engine.input)
             yield LiveSession(sources, engine), engine, lambda: finish(resumed.writer, engine)
         return
     prices = [await source.last_price_ticks() or 0 for source in sources]
@@ -309,6 +363,8 @@ async def _kept(
     )
     with keeps as writer:
         keeping.folder = writer.folder
+        keeping.notes.begin(writer.folder)
+        keeping.hub.offer(writer)
         engine = Engine(
             genesis.instruments,
             genesis.config,
@@ -326,46 +382,3 @@ def _check_same(sources: "list[BinanceSource]", left: "Session") -> None:
                 f"{then.symbol} has other rules or decimals now than in session {left.id}; "
                 "start a new one"
             )
-
-
-async def _watch(
-    live: "LiveSession", engine: "Engine", keeping: _Keeping, finish: Callable[[], None]
-) -> None:
-    from flowtape.replay.look_back import LookBack, past_of
-    from flowtape.replay.session_rows import SessionRows
-    from flowtape.stream.ports import Feed
-    from flowtape.stream.session import Session
-
-    assert keeping.port is not None
-    session = Session.open(keeping.folder)
-
-    def past() -> "Track":
-        return past_of(session, SessionRows.of(session, opener(None, None)))
-
-    screen = LookBack(live, engine.views, past, live)
-    feeds = [
-        Feed(screen, partial(screen.look, number), screen if keeping.trade else None, number)
-        for number in range(len(engine.views))
-    ]
-    stopped = asyncio.Event()
-
-    def stop() -> None:
-        finish()
-        stopped.set()
-
-    await common.show(feeds, keeping.port, _until_halted(live, stopped), stop)
-
-
-async def _until_halted(live: "LiveSession", stopped: asyncio.Event) -> None:
-    """Run a feed; what goes wrong with the disk or a strategy is told, and the screen stays."""
-    try:
-        await live.run()
-    except FlowError as error:
-        typer.echo(f"halted: {error}", err=True)
-        await stopped.wait()
-
-
-def _heard(session: "LiveSession") -> str:
-    from flowtape.replay.words import counted
-
-    return f"{counted(session.trade_count, 'trade')}, {counted(session.gap_count, 'gap')}"

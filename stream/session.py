@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,6 +113,8 @@ class SessionWriter:
         self.folder = folder
         self.genesis = genesis
         self.chain = Chain.of(genesis)
+        self.published: Callable[[int, Inputs], None] | None = None
+        """Told the number of the first input and the inputs that were written."""
         self._sync = sync
         self._files = files
         self._failure: JournalError | None = None
@@ -200,10 +202,13 @@ class SessionWriter:
         try:
             if self._inputs is None:
                 self._inputs = InputLog(self.folder / "inputs", sync=self._sync, files=self._files)
+            first = self._inputs.input_count + 1
             self._inputs.append(inputs)
         except JournalError as error:
             self._failure = error
             raise
+        if self.published is not None:
+            self.published(first, inputs)
 
     def commands(self, commands: Records, *, durable: bool) -> None:
         """Write commands down; with `durable` they survive a power cut when this returns."""

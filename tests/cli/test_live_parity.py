@@ -77,6 +77,10 @@ def test_live_with_faults_and_kills_leads_to_itself_again(tmp_path: Path) -> Non
     assert code == 0
     (folder,) = (tmp_path / "sessions").iterdir()
     session = Session.open(folder)
+    letters = (folder / "meta" / "dead_letters.jsonl").read_text()
+    assert "a binary frame" in letters
+    assert '"symbol": "BTCUSDT"' in letters
+    assert '"trades": ' in (folder / "meta" / "feed.jsonl").read_text()
     lost = set(range(FIRST_ID + 1_300, FIRST_ID + 1_303))
     void = {FIRST_ID + 1_500, FIRST_ID + 1_501}
     assert [(gap.symbol, gap.from_id, gap.to_id) for gap in session.gaps()] == [

@@ -66,7 +66,10 @@ class KeptSession:
         genesis = genesis or Genesis((INSTRUMENT,), EngineConfig(), strategy=None, tapes=())
         self.writer = SessionWriter.create(root, genesis, datetime.now(UTC))
         self.engine = Engine(
-            genesis.instruments, genesis.config, recorded=(self.writer.chain, self.writer)
+            genesis.instruments,
+            genesis.config,
+            shown=False,
+            recorded=(self.writer.chain, self.writer),
         )
         folder = self.writer.folder
         self.fanout = Fanout(folder / "inputs", folder.name, **options)
@@ -110,7 +113,7 @@ class Watcher:
     async def run(self, pause_s: float = 0.0, first: int = 1) -> "Watcher":
         try:
             theirs = await self.source.open()
-            self.engine = Engine(theirs.genesis.instruments, theirs.genesis.config)
+            self.engine = Engine(theirs.genesis.instruments, theirs.genesis.config, shown=False)
             async for inputs in self.source.inputs(first):
                 self.got.append(inputs)
                 if first == 1:

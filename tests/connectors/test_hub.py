@@ -148,8 +148,7 @@ async def test_a_session_that_is_taken_up_again_goes_on_for_its_watchers(tmp_pat
         await until(lambda: server.watcher_count == 1)
         await session.play(given[:half])
         # What a killed process leaves: no word of an end.
-        session.fanout.on_news = lambda: None
-        for one in server._watchers:
+        for one in server._serving:
             one.cancel()
         server._session = None
     writer.close()
@@ -167,6 +166,22 @@ async def test_a_session_that_is_taken_up_again_goes_on_for_its_watchers(tmp_pat
     assert watcher.engine is not None
     assert watcher.engine.digest() == session.engine.digest()
     assert watcher.source.connect_count == 2
+
+
+async def test_a_quiet_connection_that_is_cut_is_no_hub_that_was_gone(tmp_path: Path) -> None:
+    session = KeptSession(tmp_path)
+    async with hub(session) as server:
+        watcher = Watcher(server.url, times=replace(WATCH, give_up_s=0.1))
+        task = asyncio.create_task(watcher.run())
+        await until(lambda: server.watcher_count == 1)
+        await asyncio.sleep(0.2)
+        for one in server._serving:
+            one.cancel()
+        await until(lambda: watcher.source.connect_count == 2)
+        await session.play(events(100))
+        session.end()
+        await task
+    assert same(watcher.inputs(), session.inputs())
 
 
 async def test_a_hub_that_stops_before_the_end_says_so(tmp_path: Path) -> None:
@@ -287,7 +302,8 @@ async def test_a_quiet_hub_pings_and_a_silent_one_is_left(tmp_path: Path) -> Non
         watcher = Watcher(server.url, times=replace(WATCH, quiet_s=0.05))
         task = asyncio.create_task(watcher.run())
         await until(lambda: watcher.source.connect_count >= 3)
-    await task
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     session.end()
 
 
@@ -413,3 +429,16 @@ async def test_a_taken_port_and_a_short_token_are_told(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="a hub's token must have 16 letters"):
             HubServer(token=token)
     assert HubServer().url != HubServer().url
+
+
+async def test_what_the_documentation_shows_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs/HUB.md").read_text()
+    shown = text.partition("```python\n")[2].partition("```")[0]
+    session = KeptSession(tmp_path)
+    await session.play(events(2_000))
+    session.end()
+    async with hub(session) as server:
+        await asyncio.to_thread(exec, shown, {"URL": server.url, "__name__": "shown"})
+    assert capsys.readouterr().out.strip() == session.engine.digest()

@@ -1,0 +1,1 @@
+"""The inputs of a live session over the network, for others to fold."""
