@@ -17,6 +17,7 @@ PARTS = (
     "recording",
     "receiving",
     "live_load",
+    "repair",
     "venue",
     "import_archive",
     "dashboard",
