@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from flowtape.stream.errors import InputError
 
 if TYPE_CHECKING:
     from flowtape.connectors.venue.archive_tree import ArchiveTree
+    from flowtape.connectors.venue.paper_venue import PaperSettings
     from flowtape.connectors.venue.server import VenueServer
     from flowtape.replay.tapes import Tape
     from flowtape.stream.trades import Trades
@@ -57,6 +58,15 @@ def serve(
         Path | None,
         typer.Option("--faults", help="A script of what goes wrong; see docs/VENUE.md."),
     ] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Take signed spot orders too, of a paper account.")
+    ] = False,
+    latency: common.Latency = "20ms",
+    cash: common.Cash = "100000",
+    maker_fee_ppm: common.MakerFee = 1000,
+    taker_fee_ppm: common.TakerFee = 1000,
+    fills: common.Fills = "queued",
+    spread_bps: common.SpreadBps = 2,
     tapes: common.Tapes = None,
     home: common.Home = None,
 ) -> None:
@@ -90,6 +100,16 @@ def serve(
         for one, past in opened
     ]
     market = opened[0][0].instrument.market
+    account = None
+    if paper:
+        account = _paper(
+            common.engine_settings(
+                *(latency, cash, maker_fee_ppm, taker_fee_ppm, fills, spread_bps),
+                account="spot",
+                leverage=1,
+                lanes=False,
+            )
+        )
     venue = VenueServer(
         listings,
         speed=pace,
@@ -100,11 +120,30 @@ def serve(
         flat_errors=script.rules.flat_errors,
         weight_per_minute=script.rules.weight_per_minute,
         extra=[_archive(tape, root)],
+        paper=account,
     )
     what = _what(sum(len(one) - past for one, past in opened), pace, wait=wait)
     if script.faults:
         what += f"; {counted(len(script.faults), 'fault')}"
-    asyncio.run(_serve(venue, market, list(first_ids), what, port, once=once))
+    said = [] if account is None else _keys_said(account)
+    asyncio.run(_serve(venue, market, list(first_ids), what, port, once=once, said=said))
+
+
+def _paper(settings: dict[str, Any]) -> "PaperSettings":
+    from flowtape.connectors.venue.paper_keys import PaperKeys
+    from flowtape.connectors.venue.paper_venue import PaperSettings
+    from flowtape.stream.config import EngineConfig
+
+    return PaperSettings(EngineConfig(**settings), PaperKeys.made(), _wall_us)
+
+
+def _keys_said(account: "PaperSettings") -> list[str]:
+    return [
+        f"a paper account of {account.config.initial_cash} in the quote asset takes signed orders",
+        f"  API key    {account.keys.api_key}",
+        f"  API secret {account.keys.secret}",
+        "  made for this run, of no use elsewhere; no other keys are taken or needed",
+    ]
 
 
 def _opened(
@@ -168,7 +207,14 @@ def _told(part: str) -> Iterator[None]:
 
 
 async def _serve(
-    venue: "VenueServer", market: str, symbols: list[str], what: str, port: int, *, once: bool
+    venue: "VenueServer",
+    market: str,
+    symbols: list[str],
+    what: str,
+    port: int,
+    *,
+    once: bool,
+    said: list[str],
 ) -> None:
     async def play() -> None:
         await venue.wait_finished()
@@ -185,6 +231,8 @@ async def _serve(
             f"  flowtape live {symbols[0]}{market_flag} --stream-url {venue.ws_url} "
             f"--rest-url {venue.rest_url}"
         )
+        for line in said:
+            typer.echo(line)
         typer.echo("other clients take these addresses as Binance's; stop with Ctrl-C")
         with _told("flowtape.connectors.venue"):
             await common.until_stopped(play())

@@ -19,9 +19,10 @@ belongs to that block.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowtape.stream.genesis import Genesis
 from flowtape.stream.inputs import InputKind, Inputs
@@ -38,8 +39,26 @@ IDS_SINCE = 2
 
 _IDS = ("agg_id", "first_id", "last_id")
 
-# An enum's member takes longer to look up than a column of few rows to copy.
-_TRADE = int(InputKind.TRADE)
+_ID_KINDS = ("<i8",) * len(_IDS)
+
+PARTS_MAX = 512
+"""So many pieces of a block are put together before more come."""
+
+_Part = tuple[NDArray[Any], ...]
+_NOTHING: _Part = tuple(np.empty(0, kind) for kind in _KINDS + _ID_KINDS)
+_ALL_TRADES = np.full(GRID_INPUTS, InputKind.TRADE, np.uint8)
+_ALL_FIRST = np.zeros(GRID_INPUTS, np.uint8)
+
+
+def _so_many(alike: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """A column of equal values; no engine's block is longer, but one that links tell may be."""
+    return alike[:count] if count <= len(alike) else np.resize(alike, count)
+
+
+def _joined(parts: list[_Part]) -> _Part:
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 class Chain:
@@ -55,10 +74,9 @@ class Chain:
         """The newest link's hash, before the first the genesis'."""
         self.block = 0
         """Number of the block that is open."""
-        # A block's columns, filled as it grows: events may be of one input each.
-        self._columns = [np.empty(GRID_INPUTS, kind) for kind in _KINDS]
-        self._ids = [np.empty(GRID_INPUTS, "<i8") for _ in _IDS] if ids else []
-        self._count = 0
+        self._ids = ids
+        self._parts: list[_Part] = []
+        """What the open block holds so far, in columns."""
         self._closed_input = 0
 
     @classmethod
@@ -71,42 +89,32 @@ class Chain:
         return self._closed_input + GRID_INPUTS - at_input
 
     def add_trades(self, trades: Columns) -> None:
-        """Take in trades that were applied; they must not lead beyond the block."""
-        into = self._next(len(trades.ts_us))
+        """Take in trades that were applied; they must not lead beyond the block, nor change."""
+        count = len(trades.ts_us)
         market = getattr(trades, "market", None)
-        kinds, markets, sides, times, prices, lots = self._columns
-        kinds[into] = _TRADE
-        markets[into] = 0 if market is None else market
-        sides[into] = trades.side
-        times[into] = trades.ts_us
-        prices[into] = trades.price_ticks
-        lots[into] = trades.qty_lots
-        for column, name in zip(self._ids, _IDS, strict=False):
-            column[into] = getattr(trades, name)
+        columns = (
+            _so_many(_ALL_TRADES, count),
+            _so_many(_ALL_FIRST, count) if market is None else market,
+            *(trades.side, trades.ts_us, trades.price_ticks, trades.qty_lots),
+            *(getattr(trades, name) for name in _IDS if self._ids),
+        )
+        self._add(columns)
 
     def add_inputs(self, inputs: Inputs) -> None:
-        """Take in inputs of any kind."""
-        into = self._next(len(inputs))
-        for column, values in zip(self._columns + self._ids, inputs.columns(), strict=False):
-            column[into] = values
+        """Take in inputs of any kind; they must not change."""
+        columns = inputs.columns()
+        self._add(columns if self._ids else columns[: len(_KINDS)])
 
     def add(self, kind: InputKind, market: int, ts_us: int, a: int = 0, b: int = 0) -> None:
         """Take in one input that is no trade."""
-        into = self._next(1)
-        for column, value in zip(self._columns, (kind, market, 0, ts_us, a, b), strict=True):
-            column[into] = value
-        for column in self._ids:
-            column[into] = 0
+        values = (kind, market, 0, ts_us, a, b, *(0 for _ in _IDS if self._ids))
+        self._add(tuple(np.array([value]) for value in values))
 
-    def _next(self, count: int) -> slice:
-        at = self._count
-        self._count += count
-        if self._count > len(self._columns[0]):
-            # No engine's block is that long, but what damaged links say may be.
-            grown = 2 * self._count
-            self._columns = [np.resize(column, grown) for column in self._columns]
-            self._ids = [np.resize(column, grown) for column in self._ids]
-        return slice(at, self._count)
+    def _add(self, columns: tuple[NDArray[Any], ...]) -> None:
+        kinds = _KINDS + _ID_KINDS if self._ids else _KINDS
+        self._parts.append(tuple(map(np.ascontiguousarray, columns, kinds)))
+        if len(self._parts) >= PARTS_MAX:
+            self._parts = [_joined(self._parts)]
 
     def close(
         self,
@@ -152,11 +160,10 @@ class Chain:
 
     def _inputs_digest(self, commands: Records) -> bytes:
         inputs = hashlib.sha256(b"flowtape inputs 1" + self.block.to_bytes(8, "little"))
-        for column in self._columns + self._ids:
-            filled = column[: self._count]
-            inputs.update(filled.nbytes.to_bytes(8, "little"))
-            inputs.update(filled.data)
-        self._count = 0
+        parts, self._parts = self._parts or [_NOTHING], []
+        for column in _joined(parts)[: len(_KINDS) + len(_ID_KINDS) * self._ids]:
+            inputs.update(column.nbytes.to_bytes(8, "little"))
+            inputs.update(column.data)
         _add_records(inputs, commands)
         return inputs.digest()
 

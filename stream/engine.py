@@ -221,15 +221,23 @@ class Engine:
         Raises as `apply` does.
         """
         with self._guard:
+            if isinstance(event, Trades):
+                trades = Inputs.of_trades(event, market)
+                self._check_and_write(trades)
+                self._apply_all(trades)
+                return
             inputs = Inputs.of(event, market, int(self.snapshot["stream_us"]))
             if self._recording is not None and len(inputs):
-                if isinstance(event, Trades):
-                    self._batch_of(inputs)
                 self._recording.write_ahead(inputs)
             self.apply_inputs(inputs)
         if isinstance(event, Gap):
             with self._lock:
                 self.views[market].notice += f" ({event.reason})"
+
+    def _check_and_write(self, trades: Inputs) -> None:
+        if self._recording is not None and len(trades):
+            self._batch_of(trades)
+            self._recording.write_ahead(trades)
 
     def apply_inputs(self, inputs: Inputs) -> None:
         """Apply inputs of any kind in order, however they are cut into calls; see `apply`."""

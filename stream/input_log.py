@@ -64,7 +64,6 @@ class InputLog:
             _seal(folder, self._first, self._files)
             self._first += _row_count(folder, self._first)
         self._journal = self._open(self._first)
-        self._spare: list[_Held] = []
         self._held = self._nothing_held()
 
     @property
@@ -113,48 +112,16 @@ class InputLog:
         self._journal = self._open(first)
         self._first = first
         self._held = self._nothing_held()
-        self._sealing = self._sealer.submit(self._seal_full, full, held)
+        self._sealing = self._sealer.submit(_seal, self.folder, full, self._files, held)
 
-    def _seal_full(self, first: int, held: "_Held | None") -> None:
-        _seal(self.folder, first, self._files, held)
-        if held is not None:
-            held.clear()
-            self._spare.append(held)
-
-    def _nothing_held(self) -> "_Held | None":
-        """Begin a copy of a journal that is empty; one that was gone on with is read later."""
-        if self._journal.row_count:
-            return None
-        # Memory that was used before costs less than memory that is new.
-        return self._spare.pop() if self._spare else _Held()
+    def _nothing_held(self) -> list[Inputs] | None:
+        """Begin to hold what comes; a journal that was gone on with is read later."""
+        return None if self._journal.row_count else []
 
     def _take_failure(self) -> None:
         """Raise what went wrong on the thread: a full disk must not go unnoticed."""
         if self._sealing is not None:
             self._sealing.result()
-
-
-class _Held:
-    """Inputs of one journal, copied as they come: reading it takes long when events are small."""
-
-    def __init__(self) -> None:
-        self._inputs = Inputs.zeros(PART_INPUTS)
-        self._count = 0
-
-    def append(self, inputs: Inputs) -> None:
-        at = self._count
-        self._count += len(inputs)
-        if self._count > len(self._inputs):
-            more = Inputs.zeros(2 * self._count - len(self._inputs))
-            self._inputs = Inputs.concat([self._inputs, more])
-        for column, values in zip(self._inputs.columns(), inputs.columns(), strict=True):
-            column[at : self._count] = values
-
-    def clear(self) -> None:
-        self._count = 0
-
-    def batch(self) -> pa.RecordBatch:
-        return self._inputs.slice(0, self._count).to_batch()
 
 
 def recover_inputs(folder: Path, files: OsFiles | None = None) -> int:
@@ -269,7 +236,7 @@ def _read_sealed(folder: Path, first: int) -> list[Inputs]:
     return [Inputs.from_batch(batch) for batch in table.to_batches()]
 
 
-def _seal(folder: Path, first: int, files: OsFiles, held: _Held | None = None) -> None:
+def _seal(folder: Path, first: int, files: OsFiles, held: list[Inputs] | None = None) -> None:
     """Put the Parquet file of a closed journal in its place; do nothing when that was done.
 
     `held` is what the journal holds; without it that is read.
@@ -278,7 +245,7 @@ def _seal(folder: Path, first: int, files: OsFiles, held: _Held | None = None) -
     if not journal.is_dir():
         return
     try:
-        if not path.exists() and (batches := [held.batch()] if held else _batches(journal)):
+        if not path.exists() and (batches := _held_batches(held) or _batches(journal)):
             staging = path.with_name(f".{path.name}")
             table = pa.Table.from_batches(batches, INPUT_SCHEMA)
             pq.write_table(table, staging, row_group_size=len(table), **_write_options())
@@ -296,6 +263,10 @@ def _seal(folder: Path, first: int, files: OsFiles, held: _Held | None = None) -
         shutil.rmtree(gone)
     except OSError as error:
         raise explain(path, error) from error
+
+
+def _held_batches(held: list[Inputs] | None) -> list[pa.RecordBatch]:
+    return [Inputs.concat(held).to_batch()] if held else []
 
 
 def _batches(journal: Path) -> list[pa.RecordBatch]:

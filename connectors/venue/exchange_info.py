@@ -7,9 +7,28 @@ from msgspec import UNSET
 
 from flowtape.connectors.binance.markets import MarketApi
 from flowtape.connectors.binance.messages import ExchangeInfo, SymbolInfo, encode
+from flowtape.connectors.venue.rules import NOTIONAL_MIN, TOP_DIGITS
 from flowtape.connectors.venue.wire import SPOT_DECIMALS, Wire
 
 _QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "USD")
+
+
+_SPOT_ORDER_TYPES = (
+    *("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"),
+    *("TAKE_PROFIT", "TAKE_PROFIT_LIMIT"),
+)
+
+
+class _SpotSymbol(SymbolInfo, frozen=True, rename="camel"):
+    """What may be done on spot, with a paper account."""
+
+    iceberg_allowed: bool = True
+    oco_allowed: bool = False
+    oto_allowed: bool = False
+    quote_order_qty_market_allowed: bool = False
+    allow_trailing_stop: bool = False
+    cancel_replace_allowed: bool = False
+    amend_allowed: bool = False
 
 
 class _FuturesSymbol(SymbolInfo, frozen=True, rename="camel"):
@@ -44,6 +63,12 @@ def exchange_info(
     )
 
 
+def assets_of(symbol: str) -> tuple[str, str]:
+    """Return the base and the quote asset of a symbol, as far as its name tells."""
+    quote = next((q for q in _QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
+    return symbol.removesuffix(quote) or symbol, quote
+
+
 def _limit(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
     return {"rateLimitType": kind, "interval": interval, "intervalNum": count, "limit": limit}
 
@@ -51,10 +76,9 @@ def _limit(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
 def _symbol(wire: Wire, status: str, permission_sets: bool) -> SymbolInfo:
     instrument = wire.instrument
     symbol = instrument.symbol
-    quote = next((q for q in _QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
-    base = symbol.removesuffix(quote) or symbol
+    base, quote = assets_of(symbol)
     if wire.spot:
-        return SymbolInfo(
+        return _SpotSymbol(
             symbol=symbol,
             status=status,
             base_asset=base,
@@ -62,7 +86,7 @@ def _symbol(wire: Wire, status: str, permission_sets: bool) -> SymbolInfo:
             quote_asset=quote,
             quote_precision=SPOT_DECIMALS,
             filters=_filters(wire),
-            order_types=["LIMIT", "LIMIT_MAKER", "MARKET"],
+            order_types=list(_SPOT_ORDER_TYPES),
             quote_asset_precision=SPOT_DECIMALS,
             is_spot_trading_allowed=True,
             is_margin_trading_allowed=False,
@@ -88,9 +112,10 @@ def _symbol(wire: Wire, status: str, permission_sets: bool) -> SymbolInfo:
 
 def _filters(wire: Wire) -> list[dict[str, Any]]:
     tick, step = wire.price(1), wire.qty(1)
-    top_price = wire.price(10 ** (wire.instrument.price_decimals + 9))
-    top_qty = wire.qty(10 ** (wire.instrument.qty_decimals + 9))
-    notional = wire.quote(5 * 10 ** (wire.instrument.price_decimals + wire.instrument.qty_decimals))
+    top_price = wire.price(10 ** (wire.instrument.price_decimals + TOP_DIGITS))
+    top_qty = wire.qty(10 ** (wire.instrument.qty_decimals + TOP_DIGITS))
+    decimals = wire.instrument.price_decimals + wire.instrument.qty_decimals
+    notional = wire.quote(NOTIONAL_MIN * 10**decimals)
     rules: list[dict[str, Any]] = [
         {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": top_price, "tickSize": tick},
         {"filterType": "LOT_SIZE", "minQty": step, "maxQty": top_qty, "stepSize": step},

@@ -30,6 +30,7 @@ from flowtape.connectors.venue.hub import Hub
 from flowtape.connectors.venue.listing import Listing
 from flowtape.connectors.venue.streams import Message
 from flowtape.connectors.venue.wire import shutdown_notice
+from flowtape.stream.trades import Trades
 
 SLICE_ROWS = 1_024
 SLEEP_S_MAX = 0.5
@@ -48,6 +49,8 @@ class MarketPlayer:
         speed: stream seconds for each wall second, `inf` for no pace; None to be moved by hand.
         wall_us: the wall clock if times are to be moved to now.
         change: takes faults that concern the server and not the market.
+        happened: takes what happens on the market, before any client hears of it and whatever
+            is wrong with what they hear.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class MarketPlayer:
         speed: float | None,
         wall_us: Callable[[], int] | None,
         change: Callable[[RestFault | Refuse | Deny], None],
+        happened: Callable[[Listing, Trades], None] | None = None,
     ) -> None:
         self._listings = listings
         self._hub = hub
         self._speed = speed
         self._wall_us = wall_us
         self._change = change
+        self._happened = happened
         self._paced = speed is not None and not math.isinf(speed)
         self._played_from: tuple[float, int] | None = None
         self._followed: frozenset[str] = frozenset()
@@ -141,17 +146,18 @@ class MarketPlayer:
 
     def _until_us(self, next_us: int) -> int | None:
         if self._paced:
-            return self._steady_us()
+            return self.steady_us()
         return None if len(self._listings) == 1 else next_us + TOGETHER_US
 
-    def _steady_us(self) -> int:
+    def steady_us(self) -> int:
+        """Return the market's time, which no fault moves."""
         return self.clock_us() - self._listings[0].skew_us
 
     def _wait_s(self, next_us: int) -> float:
         if not self._paced or self._speed is None:
             return 0.0
         due = [us for listing in self._listings if (us := listing.due_us()) is not None]
-        wait_s = (min([next_us, *due]) - self._steady_us()) / 1e6 / self._speed
+        wait_s = (min([next_us, *due]) - self.steady_us()) / 1e6 / self._speed
         return max(0.0, min(SLEEP_S_MAX, wait_s))
 
     def _first_us(self) -> int | None:
@@ -163,13 +169,15 @@ class MarketPlayer:
         if self._followed is not self._hub.names:
             self._followed = self._hub.names
             for one in self._listings:
-                one.follow(self._followed, self._steady_us())
+                one.follow(self._followed, self.steady_us())
         due_us = listing.due_us()
         if due_us is None:
             limit_us = until_us
         else:
             limit_us = due_us - 1 if until_us is None else min(until_us, due_us - 1)
         trades = listing.market.advance(count, limit_us, listing.faults.next_id)
+        if self._happened is not None and len(trades):
+            self._happened(listing, trades)
         for pulse in listing.pulses.values():
             pulse.add(listing.market.kept(trades))
         for action in listing.faults.actions(trades):

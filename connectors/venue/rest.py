@@ -72,7 +72,7 @@ class PublicRest:
             over = self._meter.charge(weight, asyncio.get_running_loop().time())
             if over is not None:
                 _log.info("query %s was refused: over the weight limit", endpoint.name)
-                return await self._respond(request, _too_much(over))
+                return await respond(request, too_much(over), self._meter.used)
             fault = self._fault(endpoint.name)
             if fault is not None:
                 _log.info("query %s: %s", endpoint.name, encode(fault).decode())
@@ -81,7 +81,8 @@ class PublicRest:
                 answer = answer if wrong is None else wrong
             if answer is None:
                 answer = self._answer(endpoint, query)
-            return await self._respond(request, answer, cut=fault is not None and fault.cut)
+            cut = fault is not None and fault.cut
+            return await respond(request, answer, self._meter.used, cut=cut)
 
         return handle
 
@@ -125,30 +126,6 @@ class PublicRest:
                 return fault
         return None
 
-    async def _respond(
-        self, request: web.Request, answer: Answer, *, cut: bool = False
-    ) -> web.StreamResponse:
-        used = str(self._meter.used)
-        response = web.StreamResponse(
-            status=answer.status,
-            headers={
-                "Content-Type": HTML if answer.body.startswith(b"<") else JSON,
-                "Content-Length": str(len(answer.body)),
-                "x-mbx-used-weight": used,
-                "x-mbx-used-weight-1m": used,
-                **answer.headers,
-            },
-        )
-        await response.prepare(request)
-        if cut:
-            await response.write(answer.body[: len(answer.body) // 2])
-            if request.transport is not None:
-                request.transport.close()
-        else:
-            await response.write(answer.body)
-            await response.write_eof()
-        return response
-
 
 def _faulty(fault: RestFault) -> Answer | None:
     if fault.status == 200 and not fault.body:
@@ -161,7 +138,8 @@ def _faulty(fault: RestFault) -> Answer | None:
     return answer
 
 
-def _too_much(over: Overuse) -> Answer:
+def too_much(over: Overuse) -> Answer:
+    """Return the answer to a query that goes over the weight limit."""
     if over.banned:
         status, msg = 418, "Way too much request weight used; IP banned."
     else:
@@ -169,3 +147,28 @@ def _too_much(over: Overuse) -> Answer:
     answer = refusal(status, -1003, msg)
     answer.headers["Retry-After"] = str(over.wait_s)
     return answer
+
+
+async def respond(
+    request: web.Request, answer: Answer, used: int, *, cut: bool = False
+) -> web.StreamResponse:
+    """Send an answer with the weight used; with `cut` half of it, and the connection ends."""
+    response = web.StreamResponse(
+        status=answer.status,
+        headers={
+            "Content-Type": HTML if answer.body.startswith(b"<") else JSON,
+            "Content-Length": str(len(answer.body)),
+            "x-mbx-used-weight": str(used),
+            "x-mbx-used-weight-1m": str(used),
+            **answer.headers,
+        },
+    )
+    await response.prepare(request)
+    if cut:
+        await response.write(answer.body[: len(answer.body) // 2])
+        if request.transport is not None:
+            request.transport.close()
+    else:
+        await response.write(answer.body)
+        await response.write_eof()
+    return response

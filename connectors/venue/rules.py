@@ -9,6 +9,12 @@ BAN_AFTER = 50
 
 BAN_S = 120
 
+TOP_DIGITS = 9
+"""Prices and quantities go up to ten to this power."""
+
+NOTIONAL_MIN = 5
+"""The least notional of an order, in the quote asset."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRules:

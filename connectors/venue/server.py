@@ -11,6 +11,8 @@ from aiohttp import web
 from flowtape.connectors.venue.faults import Deny, Fault, Refuse, RestFault
 from flowtape.connectors.venue.hub import Hub
 from flowtape.connectors.venue.listing import Listing
+from flowtape.connectors.venue.paper_exchange import PaperExchange
+from flowtape.connectors.venue.paper_venue import PaperSettings, PaperVenue
 from flowtape.connectors.venue.playing import MarketPlayer
 from flowtape.connectors.venue.rest import PublicRest
 from flowtape.connectors.venue.rules import ConnectionRules, WeightMeter, rules_of
@@ -52,6 +54,7 @@ class VenueServer:
         flat_errors: refuse control messages in the form the documentation prints.
         weight_per_minute: the REST limit; the market's own when None.
         extra: what answers further addresses, such as an archive.
+        paper: an account that clients may trade with, on spot.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class VenueServer:
         flat_errors: bool = False,
         weight_per_minute: int | None = None,
         extra: Sequence[Routes] = (),
+        paper: PaperSettings | None = None,
     ) -> None:
         if speed is not None and not speed > 0:
             raise InputError(f"speed must be above 0, was {speed:g}")
@@ -81,11 +85,28 @@ class VenueServer:
         self._hub = hub
         self._sockets = StreamSockets(first.api, hub, rules, flat_errors=flat_errors)
         self._player = MarketPlayer(
-            list(self._listings.values()), hub, speed=speed, wall_us=wall_us, change=self._change
+            list(self._listings.values()),
+            hub,
+            speed=speed,
+            wall_us=wall_us,
+            change=self._change,
+            happened=None if paper is None else self._happened,
         )
         self._meter = WeightMeter(weight_per_minute or first.api.weight_per_minute)
         self._rest = PublicRest(first.api, self._listings, self._player.clock_us, self._meter)
-        self._extra = tuple(extra)
+        self._paper: PaperVenue | None = None
+        if paper is not None:
+            self._paper = PaperVenue(
+                paper,
+                self._listings,
+                first.api,
+                hub,
+                rules=rules,
+                meter=self._meter,
+                clock_us=self._player.clock_us,
+                steady_us=self._player.steady_us,
+            )
+        self._extra = (*extra, self._paper) if self._paper is not None else tuple(extra)
         self._waits = waits
         self._speed = speed
         self._finished = asyncio.Event()
@@ -116,6 +137,11 @@ class VenueServer:
         return self._sockets.accepted_count
 
     @property
+    def paper(self) -> PaperExchange | None:
+        """Return the paper exchange, if there is one."""
+        return None if self._paper is None else self._paper.exchange
+
+    @property
     def subscriber_count(self) -> int:
         """Return how many open connections get trades."""
         names = [listing.wire.stream for listing in self._listings.values()]
@@ -124,6 +150,8 @@ class VenueServer:
     async def start(self, port: int = 0) -> None:
         """Listen on loopback; port 0 takes a free one. Raises InputError when it is taken."""
         self._player.move_to_now()
+        if self._paper is not None:
+            self._paper.begin()
         app = web.Application()
         parts: list[Routes] = [self._sockets, self._rest, *self._extra]
         for part in parts:
@@ -181,10 +209,18 @@ class VenueServer:
     async def _play(self) -> None:
         try:
             if self._waits:
-                await self._hub.wait_for(lambda: self._player.watched)
+                await self._hub.wait_for(lambda: self._player.watched or self._traded)
             await self._player.play()
         finally:
             self._finished.set()
+
+    @property
+    def _traded(self) -> bool:
+        return self._paper is not None and self._paper.traded
+
+    def _happened(self, listing: Listing, trades: Trades) -> None:
+        if self._paper is not None:
+            self._paper.happened(listing, trades)
 
     def _change(self, fault: RestFault | Refuse | Deny) -> None:
         if isinstance(fault, RestFault):

@@ -13,13 +13,13 @@ from flowtape.connectors.venue.connection import CLOSE_S, VenueConnection
 from flowtape.connectors.venue.control import Subscriptions, subscribes
 from flowtape.connectors.venue.faults import Deny, Refuse
 from flowtape.connectors.venue.hub import Hub
+from flowtape.connectors.venue.paper_keys import KEY_CHARS
 from flowtape.connectors.venue.rules import ConnectionRules, ConnectMeter
 
 _log = logging.getLogger(__name__)
 
 PATH_SHOWN = 200
 ROUTES = ("", "/market", "/public", "/private")
-LISTEN_KEY_CHARS = 64
 
 
 class StreamSockets:
@@ -125,7 +125,7 @@ class StreamSockets:
 
 def is_listen_key(name: str) -> bool:
     """Tell whether a name has the form of a key to an account's events."""
-    return len(name) == LISTEN_KEY_CHARS and name.isascii() and name.isalnum()
+    return len(name) == KEY_CHARS and name.isascii() and name.isalnum()
 
 
 def _refusal(status: int, retry_after_s: int | None) -> web.Response:
