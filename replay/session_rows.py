@@ -1,6 +1,7 @@
 """What a session was told and asked, ready to be given to an engine again."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -26,10 +27,14 @@ OpenTape = Callable[[str, int | None, int | None], Tape]
 
 
 class SessionRows:
-    """A session's inputs in pieces: of its tapes, or its own; the end is not always among them."""
+    """A session's inputs in pieces: of its tapes, or its own; the end is not always among them.
 
-    def __init__(self, segments: Sequence[Piece]) -> None:
-        self._segments = list(segments)
+    They are read when they are asked for, once, so reading may raise what opening them does.
+    """
+
+    def __init__(self, segments: Iterable[Piece]) -> None:
+        self._segments: list[Piece] = []
+        self._unread = iter(segments)
 
     @classmethod
     def of(cls, session: Session, open_tape: OpenTape) -> "SessionRows":
@@ -41,28 +46,40 @@ class SessionRows:
         if session.genesis.tapes:
             tapes = opened_tapes(session, open_tape)
             return cls(tapes[0].segments() if len(tapes) == 1 else Tapes(tapes).segments())
-        return cls(list(session.inputs()))
+        return cls(session.inputs())
 
     def __len__(self) -> int:
-        return sum(map(len, self._segments))
+        return sum(map(len, self.segments()))
 
     def segments(self) -> list[Piece]:
         """Return all of them, in order."""
+        self._segments.extend(self._unread)
         return list(self._segments)
+
+    def _each(self) -> Iterator[Piece]:
+        for number in itertools.count():
+            if number == len(self._segments):
+                following = next(self._unread, None)
+                if following is None:
+                    return
+                self._segments.append(following)
+            yield self._segments[number]
 
     def gaps(self, instruments: Sequence[Instrument]) -> tuple[SymbolGap, ...]:
         """Return the aggregate ids that no one could deliver, in order; none of tapes."""
-        own = (segment for segment in self._segments if isinstance(segment, Inputs))
+        own = (segment for segment in self.segments() if isinstance(segment, Inputs))
         return gaps_in(own, instruments)
 
     def pieces(self, start: int, stop: int, cut: int = PIECE_ROWS) -> Iterator[Piece]:
         """Yield inputs [start, stop), counted from 0, as far as they are there, `cut` at a time."""
         base = 0
-        for segment in self._segments:
+        for segment in self._each():
             lower, upper = max(start - base, 0), min(stop - base, len(segment))
             base += len(segment)
             for at in range(lower, upper, cut):
                 yield segment.slice(at, min(at + cut, upper))
+            if base >= stop:
+                return
 
 
 def opened_tapes(session: Session, open_tape: OpenTape) -> list[Tape]:
