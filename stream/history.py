@@ -140,7 +140,7 @@ class OrderHistory:
             *(_of_event(e) for e in events[events["order_id"] == order_id]),
             *(_of_fill(fill) for fill in fills),
         ]
-        steps.sort(key=lambda s: (s.input, s.lane is not None, s.lane or 0, _place(s)))
+        steps.sort(key=_place)
         instrument = instruments[int(found[0]["request"]["market"])]
         return cls(instrument, money_decimals(*instruments), found[0], tuple(steps), fills)
 
@@ -232,11 +232,17 @@ class OrderHistory:
         return format_decimal(ticks, self.instrument.price_decimals)
 
 
-def _place(step: Step) -> int:
-    """Within an input: what led to a fill, the fill, what it led to."""
-    if step.change is None:
-        return 1
-    return 2 if step.change in (Change.FILLED, Change.SLICED) else 0
+_BEHIND_FILLS = {
+    *(Change.FILLED, Change.SLICED, Change.CANCELED, Change.EXPIRED, Change.REJECTED),
+}
+
+
+def _place(step: Step) -> tuple[int, int, int, int]:
+    """Within an input: what led to a fill, the fill, what it led to; lane by lane."""
+    part = 1 if step.change is None else 2 * (step.change in _BEHIND_FILLS)
+    if step.lane is None:
+        return step.input, part, 0, part
+    return step.input, 1, step.lane, part
 
 
 def _of_event(event: np.void) -> Step:

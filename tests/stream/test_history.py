@@ -5,7 +5,7 @@ import pytest
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
-from flowtape.stream.execution import Change, Lane, Role
+from flowtape.stream.execution import Change, Lane, Role, TimeInForce
 from flowtape.stream.orders import Request
 from flowtape.stream.records import i128
 from tests.stream.strategies import Flipper
@@ -59,6 +59,21 @@ def test_a_resting_order_in_words() -> None:
     text = "\n".join(lines)
     for part in ("placed, arrives 0 ms later", "rests; only a print", "cancel asked", "as asked"):
         assert part in text
+
+
+def test_an_order_ends_behind_its_last_fill() -> None:
+    engine = Engine(INSTRUMENT, EngineConfig(latency_us=0, all_lanes=True))
+    engine.apply(COLUMNS.slice(0, 50))
+    last = int(engine.snapshot["last_ticks"])
+    order_id = engine.orders.buy(10**9, last + 10_000, time_in_force=TimeInForce.IOC)
+    engine.apply(COLUMNS.slice(50, 400))
+    for lane in (Lane.OPTIMISTIC, Lane.BASE):
+        steps = [step for step in engine.order(order_id).steps if step.lane in (None, lane)]
+        ends = [number for number, s in enumerate(steps) if s.change is Change.EXPIRED]
+        fills = [number for number, s in enumerate(steps) if s.change is None]
+        assert ends == [len(steps) - 1]
+        assert fills
+        assert max(fills) < ends[0]
 
 
 def test_steps_say_what_role_and_print_they_had(session: Engine) -> None:
