@@ -123,15 +123,18 @@ def test_a_session_of_two_instruments_leads_to_itself_again(tmp_path: Path) -> N
     writer = SessionWriter.create(tmp_path, genesis, NOW, sync="none")
     engine = Engine(genesis.instruments, config, recorded=(writer.chain, writer))
     sources = [Fed(INSTRUMENT, pieces(1)), Fed(OTHER, pieces(2))]
-    live = LiveSession(sources, engine)
+    live = LiveSession(sources, engine, now_s=lambda: 0.0)
 
     async def run() -> None:
-        sources[1].gate = asyncio.Event()
+        gate = asyncio.Event()
+        for source in sources:
+            source.gate = gate
         running = asyncio.create_task(live.run())
-        await asyncio.sleep(0.1)
+        while min(source.given for source in sources) < 40:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         order = Ticket("order", market=1, side=1, qty_lots=5_000)
         assert await asyncio.to_thread(live.ask, order) == 1
-        sources[1].gate.set()
+        gate.set()
         await running
 
     asyncio.run(run())
