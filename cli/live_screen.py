@@ -43,8 +43,7 @@ async def show_live(
 def _feeds(
     live: "LiveSession", engine: "Engine", folder: Path | None, *, trade: bool
 ) -> "list[Feed]":
-    from flowtape.replay.look_back import LookBack, past_of
-    from flowtape.replay.session_rows import SessionRows
+    from flowtape.replay.look_back import LookBack, past_before
     from flowtape.stream.ports import Feed
     from flowtape.stream.session import Session
 
@@ -53,8 +52,8 @@ def _feeds(
         return [Feed.of(view, live, desk, number) for number, view in enumerate(engine.views)]
     session = Session.open(folder)
 
-    def past() -> "Track":
-        return past_of(session, SessionRows.of(session, opener(None, None)))
+    def past(ts_us: int) -> "Track":
+        return past_before(session, opener(None, None), ts_us)
 
     screen = LookBack(live, engine.views, past, live)
     return [

@@ -151,8 +151,7 @@ async def _watch(tracks: "list[Track]", showing: Showing, writer: "SessionWriter
 def _feeds(
     tracks: "list[Track]", player: "Player", showing: Showing, writer: "SessionWriter | None"
 ) -> "list[Feed]":
-    from flowtape.replay.look_back import LookBack, past_of
-    from flowtape.replay.session_rows import SessionRows
+    from flowtape.replay.look_back import LookBack, past_of_playback
     from flowtape.stream.ports import Feed
     from flowtape.stream.session import Session
 
@@ -165,12 +164,8 @@ def _feeds(
         ]
     (track,) = tracks
     session = Session.open(writer.folder)
-    screen = LookBack(
-        player,
-        track.engine.views,
-        lambda: past_of(session, SessionRows(track.pieces_so_far())),
-        player,
-    )
+    past = partial(past_of_playback, session, track)
+    screen = LookBack(player, track.engine.views, past, player)
     return [
         Feed(screen, partial(screen.look, number), None if desk is None else screen, number)
         for number in range(len(track.engine.views))

@@ -9,32 +9,66 @@ from numpy.typing import NDArray
 
 from flowtape.replay.player import Player
 from flowtape.replay.script import Script
-from flowtape.replay.session_rows import SessionRows
+from flowtape.replay.session_rows import OpenTape, SessionRows
 from flowtape.replay.track import Track
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
 from flowtape.stream.ports import Desk, StepUnit, Ticket, Transport, TransportState
 from flowtape.stream.session import Session
 from flowtape.stream.view import MarketView
+from flowtape.stream.waypoints import Waypoint
 
 
-def past_of(session: Session, rows: SessionRows) -> Track:
+def past_of(session: Session, rows: SessionRows, waypoint: Waypoint | None = None) -> Track:
     """Return a track of what was: recorded commands are given again, and no strategy runs.
 
-    Raises JournalDamagedError when the commands cannot be read.
+    It begins at a waypoint, if there is one. Raises JournalDamagedError when the commands cannot be
+    read.
     """
-    engine = Engine(session.genesis.instruments, session.genesis.config)
-    return Track(engine, rows, Script(session.commands()))
+    engine = Engine(session.genesis.instruments, session.genesis.config, waypoint=waypoint)
+    return Track(engine, rows, Script(session.commands()), first_row=rows.before)
+
+
+AHEAD_BLOCKS = 8
+"""So many blocks of a session behind what is looked at are read at once."""
+
+
+def past_before(session: Session, open_tape: OpenTape, ts_us: int) -> Track:
+    """Return a track of what was around a stream time, from not long before that.
+
+    Raises SessionError when its tapes are gone, JournalDamagedError when it cannot be read.
+    """
+    waypoint = session.waypoint(bars=True, ahead_of_us=ts_us)
+    before = 0 if waypoint is None else waypoint.input
+    links = session.links()
+    at = int(np.searchsorted(links["stream_us"], ts_us, "right")) + AHEAD_BLOCKS
+    stop = int(links["input"][at]) if at < len(links) else None
+    return past_of(session, SessionRows.of(session, open_tape, before, stop), waypoint)
+
+
+def past_of_playback(session: Session, track: Track, ts_us: int) -> Track:
+    """Return what was so far of a session that a track plays, from not long before a stream time.
+
+    Raises JournalDamagedError when its commands cannot be read.
+    """
+    waypoint = session.waypoint(bars=True, ahead_of_us=ts_us)
+    before = 0 if waypoint is None else waypoint.input
+    return past_of(session, SessionRows(track.pieces_so_far(before), before), waypoint)
 
 
 class LookBack:
     """A session on a screen, now or in its past; a `Transport` and a `Desk`.
 
-    `now` plays the session itself, which a look back never touches: the past is another engine's.
+    `now` plays the session itself, which a look back never touches: the past is another engine's,
+    that of the track which `past` returns for a stream time to look at.
     """
 
     def __init__(
-        self, now: Transport, views: tuple[MarketView, ...], past: Callable[[], Track], desk: Desk
+        self,
+        now: Transport,
+        views: tuple[MarketView, ...],
+        past: Callable[[int], Track],
+        desk: Desk,
     ) -> None:
         self._now = now
         self._views = views
@@ -42,6 +76,7 @@ class LookBack:
         self._desk = desk
         self._lock = threading.Lock()
         self._back: Player | None = None
+        self._back_rows = 0
         self._back_views: tuple[MarketView, ...] = ()
 
     def look(self, market: int = 0) -> MarketView:
@@ -55,14 +90,18 @@ class LookBack:
         now = self._now.state()
         with self._lock:
             back = self._back
-        if back is not None:
-            state = back.state()
-            if not state.ended:
-                return replace(
-                    state, end_us=now.clock_us, now_us=now.clock_us, looking_back=True, live=False
-                )
-            self.to_now()
-        return replace(now, now_us=now.clock_us)
+        if back is not None and back.state().ended:
+            back = self._further(back)
+        if back is None:
+            return replace(now, now_us=now.clock_us)
+        return replace(
+            back.state(),
+            start_us=now.start_us,
+            end_us=now.clock_us,
+            now_us=now.clock_us,
+            looking_back=True,
+            live=False,
+        )
 
     def play(self) -> None:
         """Go on."""
@@ -90,8 +129,8 @@ class LookBack:
             return
         with self._lock:
             back = self._back
-        if back is None or ts_us > back.state().end_us:
-            back = self._open(back)
+        if back is None or not back.state().start_us <= ts_us <= back.state().end_us:
+            back = self._open(self._past(ts_us), back)
         back.seek(ts_us)
 
     def to_now(self) -> None:
@@ -123,16 +162,28 @@ class LookBack:
         with self._lock:
             return self._now if self._back is None else self._back
 
-    def _open(self, earlier: Player | None) -> Player:
+    def _further(self, ended: Player) -> Player | None:
+        """Go on behind what was read of the past; where there is no more, show what is now."""
+        reached_us = ended.state().end_us
+        track = self._past(reached_us)
+        if track.row_count <= self._back_rows:
+            self.to_now()
+            return None
+        further = self._open(track, ended)
+        further.seek(reached_us)
+        further.play()
+        return further
+
+    def _open(self, track: Track, earlier: Player | None) -> Player:
         speed, playing = (1.0, True)
         if earlier is not None:
             state = earlier.state()
             speed, playing = state.speed, state.playing
-        track = self._past()
         back = Player([track], speed=speed)
         back.start(playing=playing)
         with self._lock:
             self._back, self._back_views = back, track.engine.views
+            self._back_rows = track.row_count
         if earlier is not None:
             earlier.stop()
         return back

@@ -58,15 +58,15 @@ class Player:
         speed: float = 60.0,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tracks = [track for track in tracks if track.row_count]
+        self._tracks = [track for track in tracks if track.row_count > track.first_row]
         if not self._tracks:
             raise InputError("there are no trades to play")
         self._now_s = now_s
         self._speed = check_speed(speed)
-        self._start_us = min(track.time_of(0) for track in self._tracks)
+        self._start_us = min(track.time_of(track.first_row) for track in self._tracks)
         self._end_us = max(track.time_of(track.row_count - 1) for track in self._tracks)
         self._clock_us = self._reached_us = min(
-            track.time_of(max(track.row - 1, 0)) for track in self._tracks
+            track.time_of(max(track.row - 1, track.first_row)) for track in self._tracks
         )
         self._anchor_s = 0.0
         self._anchor_us = self._clock_us

@@ -1,5 +1,6 @@
 """Going on with a session whose process was killed."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from flowtape.stream.memory import MemoryDamagedError, recall
 from flowtape.stream.records import Records
 from flowtape.stream.session import Session, SessionWriter
 from flowtape.stream.strategy import Strategy
+from flowtape.stream.waypoints import BlockEnd, Waypoint
 
 Tick = Callable[[int], None]
 
@@ -29,7 +31,8 @@ class Resumed:
     Attributes:
         engine: stands behind the last input that is known to have been applied.
         writer: keeps what follows.
-        rows: all inputs that are there, for a session over tapes those to come as well.
+        rows: the inputs that are there, for a session over tapes those to come as well; of one that
+            grows perhaps the last ones only.
         notice: what people should know, empty when all went as it should.
     """
 
@@ -43,7 +46,12 @@ class _CatchUp:
     """A sink that compares with what was recorded, as far as that goes, and keeps what follows."""
 
     def __init__(
-        self, writer: SessionWriter, links: Records, commands: Records, last_asked: int
+        self,
+        writer: SessionWriter,
+        links: Records,
+        commands: Records,
+        last_asked: int,
+        block_count: int,
     ) -> None:
         self._writer = writer
         self._links = links
@@ -51,6 +59,7 @@ class _CatchUp:
         self._last_asked = last_asked
         """The last input that anyone's recorded command follows."""
         self._comparer = Comparer(links, commands)
+        self._comparer.block_count = block_count
         self._lost: list[Records] = []
         """Commands of a closed block that the journal has lost, if that is what they are."""
         self.caught_up = False
@@ -81,9 +90,9 @@ class _CatchUp:
         if len(commands) > left:
             raise DiffersError("the strategy asks for more orders at once than it did")
 
-    def link(self, link: Records) -> None:
+    def link(self, link: Records, end: BlockEnd) -> None:
         if self._comparer.block_count == len(self._links):
-            self._writer.link(link)
+            self._writer.link(link, end)
             return
         try:
             self._comparer.link(link)
@@ -117,9 +126,10 @@ def resume(
 ) -> Resumed:
     """Bring a session back to where it was left, with `strategy` made anew from its genesis.
 
-    What was recorded is applied again. The strategy remembers what it did at the newest checkpoint
-    and decides again from there; should it decide otherwise than is recorded, then what is recorded
-    counts, and `notice` says so. With `until` it goes no further than that input.
+    What was recorded behind the newest waypoint that serves is applied again. The strategy
+    remembers what it did at the newest checkpoint and decides again from there; should it decide
+    otherwise than is recorded, then what is recorded counts, and `notice` says so. With `until` it
+    goes no further than that input.
 
     Raises InputError when the session has ended, SessionError, JournalError and
     JournalDamagedError when it cannot be gone on with, OtherSemanticsError when this kernel is
@@ -147,14 +157,13 @@ class _Resuming:
         until: int | None,
         tick: Tick | None,
     ) -> None:
-        self._session, self._writer = session, writer
+        self._session, self._writer, self._open_tape = session, writer, open_tape
         self._shown, self._tick = shown, tick
-        self._rows = SessionRows.of(session, open_tape)
         self._links, self._commands = session.links(), session.commands()
         genesis = session.genesis
         # A branch has the inputs of its parent from the start, like a tape.
-        grows = not genesis.tapes and genesis.parent is None
-        own_count = len(self._rows) if grows else None
+        self._grows = not genesis.tapes and genesis.parent is None
+        own_count = writer.input_count if self._grows else None
         self._standing = session.checkpoint(own_count)
         reached = [0 if own_count is None else own_count]
         reached += [int(self._commands["input"][-1])] if len(self._commands) else []
@@ -164,6 +173,8 @@ class _Resuming:
         reached += [genesis.parent.input] if genesis.parent else []
         self._known = max(reached) if until is None else until
         """The last input that is known to have been there."""
+        self._waypoint: Waypoint | None = None
+        self._rows = SessionRows.of(session, open_tape)
 
     def go(self, strategy: Strategy | None) -> Resumed:
         if strategy is None:
@@ -183,11 +194,36 @@ class _Resuming:
                     engine.begin_strategy()
                     since = "nothing of what was before"
                 notice = f"the strategy does not decide as it did: {error}; it goes on with {since}"
+        self._writer.go_on_from(self._waypoint)
         return Resumed(engine, self._writer, self._rows, notice)
+
+    def _start_at(self, waypoint: Waypoint | None) -> None:
+        self._waypoint = waypoint
+        genesis = self._session.genesis
+        if self._grows:
+            before = 0 if waypoint is None else waypoint.input
+            self._rows = SessionRows.of(self._session, self._open_tape, before)
+        if waypoint is None:
+            self._writer.chain = Chain.of(genesis)
+        else:
+            self._writer.chain = Chain.behind(
+                genesis, waypoint.block, waypoint.input, waypoint.chain
+            )
+
+    def _start_near(self, standing: Standing | None, *, bars: bool) -> None:
+        """Start at the newest waypoint that is not behind a place of the strategy."""
+        up_to = self._known, sys.maxsize
+        if standing is not None:
+            up_to = min(up_to, (standing.input, standing.place))
+        self._start_at(self._session.waypoint(bars=bars, up_to=up_to))
 
     def _repeat(self, strategy: Strategy | None) -> Engine:
         """Apply all that is recorded, the strategy resting."""
-        self._writer.chain = Chain.of(self._session.genesis)
+        remembers = self._standing is not None and self._standing.memory is not None
+        self._start_near(
+            self._standing if strategy is not None and remembers else None,
+            bars=self._shown or strategy is not None,
+        )
         sink = self._sink(self._commands)
         engine = self._engine(strategy, sink, rests=True)
         self._catch_up(engine, self._commands, sink)
@@ -203,12 +239,15 @@ class _Resuming:
             return self._decide_again(strategy)
 
     def _decide_again(self, strategy: Strategy) -> Engine:
-        self._writer.chain = Chain.of(self._session.genesis)
         decided = self._commands[self._commands["origin"] == Origin.STRATEGY]
         asked = self._commands[self._commands["origin"] == Origin.PERSON]
-        sink = self._sink(decided)
         standing, parent = self._standing, self._session.genesis.parent
         remembers = standing is not None and standing.memory is not None
+        if remembers:
+            self._start_near(standing, bars=True)
+        else:
+            self._start_at(None)
+        sink = self._sink(decided)
         begins = parent is not None and parent.strategy_begins
         engine = self._engine(strategy, sink, rests=remembers or begins)
         if standing is not None and remembers:
@@ -231,7 +270,8 @@ class _Resuming:
 
     def _sink(self, compared: Records) -> _CatchUp:
         last_asked = int(self._commands["input"][-1]) if len(self._commands) else -1
-        return _CatchUp(self._writer, self._links, compared, last_asked)
+        block_count = 0 if self._waypoint is None else self._waypoint.block
+        return _CatchUp(self._writer, self._links, compared, last_asked, block_count)
 
     def _engine(self, strategy: Strategy | None, sink: _CatchUp, *, rests: bool) -> Engine:
         genesis = self._session.genesis
@@ -242,6 +282,7 @@ class _Resuming:
             shown=self._shown,
             rests=rests,
             recorded=(self._writer.chain, sink),
+            waypoint=self._waypoint,
         )
 
 

@@ -29,16 +29,21 @@ OpenTape = Callable[[str, int | None, int | None], Tape]
 class SessionRows:
     """A session's inputs in pieces: of its tapes, or its own; the end is not always among them.
 
-    They are read when they are asked for, once, so reading may raise what opening them does.
+    They are read when they are asked for, once, so reading may raise what opening them does. Those
+    up to `before` may be left out; the others keep their numbers.
     """
 
-    def __init__(self, segments: Iterable[Piece]) -> None:
+    def __init__(self, segments: Iterable[Piece], before: int = 0) -> None:
+        self.before = before
+        """Inputs that are not among them."""
         self._segments: list[Piece] = []
         self._unread = iter(segments)
 
     @classmethod
-    def of(cls, session: Session, open_tape: OpenTape) -> "SessionRows":
-        """Open the inputs of a session.
+    def of(
+        cls, session: Session, open_tape: OpenTape, before: int = 0, stop: int | None = None
+    ) -> "SessionRows":
+        """Open the inputs of a session, of its own ones those behind `before` up to `stop`.
 
         Raises SessionError when its tapes are gone or have changed, JournalDamagedError when its
         own inputs are not what was written.
@@ -46,10 +51,11 @@ class SessionRows:
         if session.genesis.tapes:
             tapes = opened_tapes(session, open_tape)
             return cls(tapes[0].segments() if len(tapes) == 1 else Tapes(tapes).segments())
-        return cls(session.inputs())
+        own = session.inputs(before + 1)
+        return cls(own if stop is None else _first_of(own, stop - before), before)
 
     def __len__(self) -> int:
-        return sum(map(len, self.segments()))
+        return self.before + sum(map(len, self.segments()))
 
     def segments(self) -> list[Piece]:
         """Return all of them, in order."""
@@ -72,7 +78,7 @@ class SessionRows:
 
     def pieces(self, start: int, stop: int, cut: int = PIECE_ROWS) -> Iterator[Piece]:
         """Yield inputs [start, stop), counted from 0, as far as they are there, `cut` at a time."""
-        base = 0
+        base = self.before
         for segment in self._each():
             lower, upper = max(start - base, 0), min(stop - base, len(segment))
             base += len(segment)
@@ -80,6 +86,14 @@ class SessionRows:
                 yield segment.slice(at, min(at + cut, upper))
             if base >= stop:
                 return
+
+
+def _first_of(pieces: Iterable[Inputs], count: int) -> Iterator[Inputs]:
+    for piece in pieces:
+        yield piece.slice(0, min(count, len(piece)))
+        count -= len(piece)
+        if count <= 0:
+            return
 
 
 def opened_tapes(session: Session, open_tape: OpenTape) -> list[Tape]:

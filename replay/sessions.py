@@ -19,6 +19,7 @@ from flowtape.stream.instrument import Instrument
 from flowtape.stream.records import Records
 from flowtape.stream.session import Session, SessionError
 from flowtape.stream.strategy import Strategy
+from flowtape.stream.waypoints import BlockEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class _Nowhere:
 
     def commands(self, commands: Records, *, durable: bool) -> None: ...
 
-    def link(self, link: Records) -> None: ...
+    def link(self, link: Records, end: BlockEnd) -> None: ...
 
     def settled(self, engine: Standings) -> None: ...
 

@@ -34,18 +34,23 @@ class Track:
     """An engine and how many rows of its tape it has taken in, with commands where they stand.
 
     Pacing uses the running maximum of the times: the engine's stream time, as far as each day ends
-    with its latest trade.
+    with its latest trade. Rows are counted from the start of the tape, also where those before
+    `first_row` are not there; the engine must stand there then.
     """
 
-    def __init__(self, engine: Engine, tape: Rows, script: Script | None = None) -> None:
+    def __init__(
+        self, engine: Engine, tape: Rows, script: Script | None = None, *, first_row: int = 0
+    ) -> None:
         self.engine = engine
+        self.first_row = first_row
         self._script = script or Script()
         self.row = engine.input
         self._segments = tape.segments()
         lengths = [len(segment) for segment in self._segments]
-        self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        self._starts = np.cumsum([first_row, *lengths], dtype=np.int64)
         self._times: dict[int, NDArray[np.int64]] = {}
         lasts = [_last_us(segment) for segment in self._segments]
+        self._before_us = int(engine.snapshot["stream_us"]) if first_row else 0
         self._ends_us = np.maximum.accumulate(np.array(lasts, np.int64))
         self.row_count = int(self._starts[-1])
         self._spacing = max(CHECKPOINT_ROWS, self.row_count // CHECKPOINTS_MAX)
@@ -85,21 +90,21 @@ class Track:
 
     def seek(self, row: int) -> None:
         """Stand right behind `row` rows, whatever was played before."""
-        row = min(row, self.row_count)
+        row = min(max(row, self.first_row), self.row_count)
         near = bisect.bisect_right(self._checkpoint_rows, row) - 1
         ahead = near >= 0 and self._checkpoint_rows[near] > self.row
         if row < self.row or ahead or self.engine.ended:
-            far_row = max(self._checkpoint_rows[near] - LOOKBACK_ROWS, 0)
-            far = bisect.bisect_right(self._checkpoint_rows, far_row) - 1
+            far_row = self._checkpoint_rows[near] - LOOKBACK_ROWS
+            far = max(bisect.bisect_right(self._checkpoint_rows, far_row) - 1, 0)
             self.engine.restore(self._checkpoints[near])
             self.row = self._checkpoint_rows[near]
             between = self._pieces(self._checkpoint_rows[far], self.row)
             self.engine.recall(self._checkpoints[far], between)
         self.advance(row)
 
-    def pieces_so_far(self) -> list[Piece]:
-        """Return all rows that were taken in."""
-        return list(self._pieces(0, self.row))
+    def pieces_so_far(self, start: int = 0) -> list[Piece]:
+        """Return all rows that were taken in, from one on."""
+        return list(self._pieces(max(start, self.first_row), self.row))
 
     def volume(self, start_us: int, end_us: int, bins_count: int) -> NDArray[np.int64]:
         """Return the lots of the first instrument in equal spans of [start_us, end_us]."""
@@ -131,7 +136,7 @@ class Track:
     def _times_of(self, segment: int) -> NDArray[np.int64]:
         if segment not in self._times:
             times = self._segments[segment].ts_us
-            before = int(self._ends_us[segment - 1]) if segment else 0
+            before = int(self._ends_us[segment - 1]) if segment else self._before_us
             if times[0] < before or not bool(np.all(times[1:] >= times[:-1])):
                 times = np.maximum(np.maximum.accumulate(times), before)
             self._times[segment] = times

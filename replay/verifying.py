@@ -23,6 +23,7 @@ from flowtape.stream.inputs import Inputs
 from flowtape.stream.records import Records
 from flowtape.stream.session import Session, SymbolGap
 from flowtape.stream.strategy import Strategy
+from flowtape.stream.waypoints import BlockEnd
 
 
 class OtherSemanticsError(FlowError):
@@ -79,7 +80,7 @@ class Comparer:
     def settled(self, engine: Standings) -> None:
         """Do nothing."""
 
-    def link(self, link: Records) -> None:
+    def link(self, link: Records, end: BlockEnd | None = None) -> None:
         """Raise DiffersError when a block is another one, and say what of it."""
         at = self.block_count
         if at >= len(self._links):

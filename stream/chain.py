@@ -84,6 +84,13 @@ class Chain:
         """Return the chain of a session that begins."""
         return cls(genesis.sha256, ids=genesis.schema >= IDS_SINCE and not genesis.tapes)
 
+    @classmethod
+    def behind(cls, genesis: Genesis, block: int, at_input: int, value: bytes) -> Self:
+        """Return the chain of a session of which so many blocks are closed, up to an input."""
+        chain = cls.of(genesis)
+        chain.block, chain.value, chain._closed_input = block, value, at_input
+        return chain
+
     def left(self, at_input: int) -> int:
         """Return how many inputs the open block still takes behind `at_input` of them."""
         return self._closed_input + GRID_INPUTS - at_input
@@ -127,12 +134,11 @@ class Chain:
 
         `position` is the last input, the place of the last command behind it, and stream time.
         """
-        number = self.block.to_bytes(8, "little")
-        outcome = hashlib.sha256(b"flowtape outputs 1" + number)
+        outcome = hashlib.sha256(b"flowtape outputs 1" + self.block.to_bytes(8, "little"))
         for records in outputs:
             _add_records(outcome, records)
-        state_hash = hashlib.sha256(b"flowtape state 1" + number + state)
-        return self._link(position, commands, outcome.digest(), state_hash.digest())
+        state_hash = state_sha256(self.block, state)
+        return self._link(position, commands, outcome.digest(), state_hash)
 
     def follow(self, link: np.void, commands: Records) -> Records:
         """Make the link of the open block from its inputs and commands, as `close` does.
@@ -166,6 +172,11 @@ class Chain:
             inputs.update(column.data)
         _add_records(inputs, commands)
         return inputs.digest()
+
+
+def state_sha256(block: int, state: bytes) -> bytes:
+    """Return the hash of the kernel's state behind a block, as a link has it."""
+    return hashlib.sha256(b"flowtape state 1" + block.to_bytes(8, "little") + state).digest()
 
 
 def _add_records(to: "hashlib._Hash", records: Records) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 from flowtape._kernel import Batch
 from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import Standing
-from flowtape.stream.commands import CommandKind, DiffersError, Origin, calls_of, repeat
+from flowtape.stream.command_book import CommandBook
 from flowtape.stream.config import EngineConfig, make_kernel, money_decimals
 from flowtape.stream.decisions import Decisions, Guard, copied
-from flowtape.stream.errors import InputError, KernelError
+from flowtape.stream.errors import InputError
 from flowtape.stream.execution import Lane
 from flowtape.stream.history import OrderHistory
 from flowtape.stream.inputs import InputKind, Inputs, tell
@@ -22,10 +22,11 @@ from flowtape.stream.ledger import Ledger, LedgerMark
 from flowtape.stream.outputs import NO_BUBBLES, Columns, MarketOutputs
 from flowtape.stream.ports import Event, Gap
 from flowtape.stream.recording import Recording, SessionSink
-from flowtape.stream.records import ACCOUNT, COMMAND, Records
+from flowtape.stream.records import ACCOUNT, Records
 from flowtape.stream.strategy import Market, Orders, Strategy
 from flowtape.stream.trades import Trades
 from flowtape.stream.view import BUBBLES_KEPT, MarketView
+from flowtape.stream.waypoints import BubblesSoFar, Waypoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Engine:
     not `shown`: its views stay empty, and without a strategy its ledger keeps no bars. Where no one
     will trade, `tradable` false saves the sample that queue estimates are made of. A strategy that
     `rests` is asked for nothing until `take_up` or `begin_strategy`, its commands repeated. With
-    `recorded` the sink gets every command before the next input, and the links of the chain.
+    `recorded` the sink gets every command before the next input, and the links of the chain. At a
+    `waypoint` of the same session it begins as it stood there, and its strategy rests.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Engine:
         tradable: bool = True,
         rests: bool = False,
         recorded: tuple[Chain, SessionSink] | None = None,
+        waypoint: Waypoint | None = None,
     ) -> None:
         if strategy is not None:
             config = replace(config, decide=type(strategy).decide)
@@ -87,12 +90,18 @@ class Engine:
         self._kernel = make_kernel(self.instruments, config, BUBBLES_KEPT if looks else 0)
         self._shown = shown
         self._gathers = False
-        self._recording = (
-            None
-            if recorded is None
-            else Recording(self._kernel, self.ledger, self._keep_outputs, *recorded)
+        if waypoint is not None:
+            self._kernel.load_state(waypoint.state)
+            self.ledger.fill(waypoint.pieces, waypoint.mark)
+            self.start_us = waypoint.start_us
+        self._recording = None if recorded is None else Recording(self._kernel, self, *recorded)
+        self._book = CommandBook(
+            self._kernel,
+            self.ledger,
+            self._recording,
+            at_input=lambda: self.input,
+            deciding=lambda: self._decisions.deciding,
         )
-        self._place = (0, 0)
         self._lock = threading.RLock()
         self._guard = Guard()
         self._outputs = tuple(
@@ -105,8 +114,8 @@ class Engine:
                 decimals=self.money_decimals,
                 looks=looks,
                 lock=self._lock,
-                sync=self._keep_outputs,
-                keep=self._keep_command,
+                sync=self.keep_outputs,
+                keep=self._book.keep,
                 guard=self._guard,
             )
             for number in range(count)
@@ -118,7 +127,7 @@ class Engine:
         self.orders = Orders(
             self._kernel,
             lambda: int(self.snapshot["stream_us"]),
-            self._keep_command,
+            self._book.keep,
             self._guard,
         )
         self._decisions = Decisions(
@@ -127,11 +136,15 @@ class Engine:
             self.ledger,
             self._outputs,
             self.orders,
-            keep_outputs=self._keep_outputs,
-            written=self._write_commands,
+            keep_outputs=self.keep_outputs,
+            written=self._book.write,
             rests=rests,
         )
-        if not rests:
+        if waypoint is not None:
+            self._book.place = (waypoint.input, waypoint.place)
+            for one, bubbles in zip(self._outputs, waypoint.bubbles, strict=True):
+                one.begin_behind(bubbles.count, bubbles.untold)
+        elif not rests:
             self._decisions.start()
 
     @property
@@ -167,7 +180,7 @@ class Engine:
     @property
     def place(self) -> tuple[int, int]:
         """The last input that commands followed, and how many did."""
-        return self._place
+        return self._book.place
 
     @property
     def recorded(self) -> bool:
@@ -282,22 +295,14 @@ class Engine:
 
         Raises DiffersError when that is not possible.
         """
-        for call in calls_of(commands):
-            try:
-                repeat(self._kernel, call)
-            except KernelError as error:
-                raise DiffersError(
-                    f"behind input {int(call[0]['input'])} a recorded command was refused: {error}"
-                ) from None
-        self._place = (int(commands[-1]["input"]), int(commands[-1]["place"]))
-        self.ledger.append("commands", commands)
+        self._book.repeat(commands)
 
     def orders_of_person(self, clock_us: int) -> Orders:
         """Return orders as a person gives them at `clock_us`, or later at stream time."""
         return Orders(
             self._kernel,
             lambda: max(clock_us, int(self.snapshot["stream_us"])),
-            self._keep_command,
+            self._book.keep,
             self._guard,
         )
 
@@ -310,7 +315,7 @@ class Engine:
         at_input = self.input
         return Standing(
             input=at_input,
-            place=self._place[1] if self._place[0] == at_input else 0,
+            place=self._book.places_behind(at_input),
             command_count=self.ledger.commands.head,
             fills_seen=self._decisions.fills_seen,
             bubbles_told=tuple(one.told for one in self._outputs),
@@ -345,10 +350,8 @@ class Engine:
             ledger=self.ledger.mark(),
             strategy=copied(self.strategy),
             fills_seen=self._decisions.fills_seen,
-            bubbles=tuple(
-                one.untold() if self._decisions.awaited else NO_BUBBLES for one in self._outputs
-            ),
-            place=self._place,
+            bubbles=self._untold(),
+            place=self.place,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -360,7 +363,7 @@ class Engine:
         self._decisions.strategy = copied(checkpoint.strategy)
         self.ended = False
         self._decisions.fills_seen = checkpoint.fills_seen
-        self._place = checkpoint.place
+        self._book.place = checkpoint.place
         with self._lock:
             for one, untold in zip(self._outputs, checkpoint.bubbles, strict=True):
                 one.restart(untold)
@@ -399,28 +402,17 @@ class Engine:
             extremes=None if extremes is None else extremes.as_tuple(),
         )
 
-    def _keep_command(
-        self, kind: CommandKind, ts_us: int, order_ids: list[int], requests: Records
-    ) -> None:
-        at_input = int(self.snapshot["input"])
-        before = self._place[1] if self._place[0] == at_input else 0
-        self._place = (at_input, before + 1)
-        commands = np.zeros(len(order_ids), COMMAND)
-        commands["input"], commands["place"] = self._place
-        commands["kind"] = kind
-        commands["origin"] = Origin.STRATEGY if self._decisions.deciding else Origin.PERSON
-        commands["ts_us"], commands["order_id"], commands["request"] = ts_us, order_ids, requests
-        self.ledger.append("commands", commands)
-        if self._recording is not None:
-            self._recording.keep(commands)
-            if not self._decisions.deciding:
-                self._recording.write(durable=True)
+    def bubbles_so_far(self) -> tuple[BubblesSoFar, ...]:
+        """Return how many bubbles of each instrument closed, with those not yet told of."""
+        heads = (one.bubbles.head for one in self._outputs)
+        return tuple(map(BubblesSoFar, heads, self._untold()))
 
-    def _write_commands(self) -> None:
-        if self._recording is not None:
-            self._recording.write(durable=False)
+    def _untold(self) -> tuple[Records, ...]:
+        awaited = self._decisions.awaited
+        return tuple(one.untold() if awaited else NO_BUBBLES for one in self._outputs)
 
-    def _keep_outputs(self) -> None:
+    def keep_outputs(self) -> None:
+        """Empty the kernel's outboxes into the ledger."""
         kernel, ledger = self._kernel, self.ledger
         for one in self._outputs:
             one.take()
@@ -446,7 +438,7 @@ class Engine:
     def _collect(self, trades: Columns | None, first_input: int) -> None:
         if self._gathers:
             return
-        self._keep_outputs()
+        self.keep_outputs()
         if self._shown:
             with self._lock:
                 for one in self._outputs:

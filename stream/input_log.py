@@ -186,6 +186,17 @@ def read_inputs(folder: Path, first_input: int = 1) -> Iterator[Inputs]:
         raise _hole(folder, expected)
 
 
+def newest_first(folder: Path) -> Iterator[Inputs]:
+    """Yield the inputs of a closed log, its last piece first.
+
+    Raises JournalDamagedError where something is not as it was written.
+    """
+    parts = _parts(folder)
+    for first in sorted(parts, reverse=True):
+        sealed = "parquet" in parts[first]
+        yield from reversed((_read_sealed if sealed else _read_journal)(folder, first))
+
+
 class _Parts:
     """The parts of a log that may still grow, the next sealed ones read ahead on threads."""
 

@@ -1,6 +1,7 @@
 """Everything a session put out, but bubbles, and the digest that names it."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from flowtape.stream.records import (
     ORDER_EVENT,
     Records,
 )
+from flowtape.stream.running_hash import RunningHash
 from flowtape.stream.view import Series
 
 
@@ -88,7 +90,7 @@ class Ledger:
                 bars[f"{number}.footprints.{i}"] = one.footprints
                 bars[f"{number}.footprint_rows.{i}"] = one.footprint_rows
         self._kinds = self._kept | bars
-        self._hashes = {kind: hashlib.sha256() for kind in self._kinds}
+        self._hashes = {kind: RunningHash() for kind in self._kinds}
 
     @property
     def series(self) -> tuple[BarHistory, ...]:
@@ -144,16 +146,40 @@ class Ledger:
 
     def mark(self) -> "LedgerMark":
         """Return where the ledger stands, to come back to."""
-        heads = {kind: series.head for kind, series in self._kinds.items()}
-        heads["other_fills"] = self.other_fills.head
+        heads = {kind: series.head for kind, series in self._all_kinds().items()}
         return LedgerMark(heads, {kind: h.copy() for kind, h in self._hashes.items()})
 
     def restore(self, mark: "LedgerMark") -> None:
         """Go back, or forward again, to a mark of this ledger."""
-        self.other_fills.rewind(mark.heads["other_fills"])
-        for kind, series in self._kinds.items():
+        for kind, series in self._all_kinds().items():
             series.rewind(mark.heads[kind])
-            self._hashes[kind] = mark.hashes[kind].copy()
+        self._hashes = {kind: h.copy() for kind, h in mark.hashes.items()}
+
+    def since(self, mark: "LedgerMark | None") -> dict[str, Records]:
+        """Return what came since a mark, or all there is, by kind."""
+        return {
+            kind: series.since(mark.heads[kind] if mark is not None else 0)
+            for kind, series in self._all_kinds().items()
+        }
+
+    def fill(self, pieces: Mapping[str, Sequence[Records]], mark: "LedgerMark") -> None:
+        """Bring an empty ledger to a mark of one like it, by what `since` gave up to that.
+
+        One that keeps no bars takes none.
+        """
+        for kind, series in self._all_kinds().items():
+            if self.keeps_bars or kind in self._kept or kind == "other_fills":
+                series.reserve(sum(map(len, pieces[kind])))
+                for piece in pieces[kind]:
+                    series.append(piece)
+        self._hashes = {kind: h.copy() for kind, h in mark.hashes.items()}
+
+    def dtypes(self) -> dict[str, np.dtype[np.void]]:
+        """Return the kinds of records that `since` gives, and what each is made of."""
+        return {kind: series.dtype for kind, series in self._all_kinds().items()}
+
+    def _all_kinds(self) -> dict[str, Series]:
+        return {**self._kinds, "other_fills": self.other_fills}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,4 +187,4 @@ class LedgerMark:
     """A place in a ledger."""
 
     heads: dict[str, int]
-    hashes: dict[str, "hashlib._Hash"]
+    hashes: dict[str, RunningHash]

@@ -175,6 +175,14 @@ class MarketOutputs:
             view.prints.append(prints_of(trades, first_input, self._number))
         self._look()
 
+    def begin_behind(self, count: int, untold: Records) -> None:
+        """Begin where so many bubbles had closed, the last of them `untold`."""
+        told = count - len(untold)
+        self._shown = self.told = told
+        self.bubbles.clear(told)
+        self.view.bubbles.clear(told)
+        self.bubbles.append(untold)
+
     def restart(self, untold: Records) -> None:
         """Begin a new epoch of the view without bubbles; its lock must be held."""
         self.bubbles.clear()

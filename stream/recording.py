@@ -1,6 +1,5 @@
 """What an engine does beside its work when its session is kept."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -9,9 +8,10 @@ from flowtape._kernel import Kernel
 from flowtape.stream.chain import GRID_INPUTS, Chain
 from flowtape.stream.checkpoints import Standings
 from flowtape.stream.inputs import InputKind, Inputs
-from flowtape.stream.ledger import Ledger
+from flowtape.stream.ledger import Ledger, LedgerMark
 from flowtape.stream.outputs import Columns
 from flowtape.stream.records import SNAPSHOT, Records
+from flowtape.stream.waypoints import BlockEnd, BubblesSoFar, Waypoint
 
 
 class SessionSink(Protocol):
@@ -25,8 +25,8 @@ class SessionSink(Protocol):
         """Write commands down; with `durable` they survive a power cut when this returns."""
         ...
 
-    def link(self, link: Records) -> None:
-        """Write a link of the chain down."""
+    def link(self, link: Records, end: BlockEnd) -> None:
+        """Write down the link of a block that ends here."""
         ...
 
     def settled(self, engine: Standings) -> None:
@@ -34,29 +34,37 @@ class SessionSink(Protocol):
         ...
 
 
+class Recorded(Protocol):
+    """An engine whose session is kept."""
+
+    ledger: Ledger
+    start_us: int
+
+    def keep_outputs(self) -> None:
+        """Empty the kernel's outboxes into the ledger."""
+        ...
+
+    def bubbles_so_far(self) -> tuple[BubblesSoFar, ...]:
+        """Return how many bubbles of each instrument closed, with those not yet told of."""
+        ...
+
+
 class Recording:
     """Gives a sink every command before the next input, and the links of the chain."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        ledger: Ledger,
-        keep_outputs: Callable[[], None],
-        chain: Chain,
-        sink: SessionSink,
-    ) -> None:
+    def __init__(self, kernel: Kernel, engine: Recorded, chain: Chain, sink: SessionSink) -> None:
         self.chain = chain
         self._kernel = kernel
-        self._ledger = ledger
-        self._keep_outputs = keep_outputs
+        self._engine = engine
         self._sink = sink
         self._pending: list[Records] = []
         self._failure: Exception | None = None
+        ledger = engine.ledger
         self._commands = ledger.commands
         self._outputs = (ledger.fills, ledger.other_fills, ledger.order_events, ledger.equity)
         self._input = int(self._snapshot()["input"])
-        self._linked_commands = 0
-        self._linked = [0] * len(self._outputs)
+        self._linked_commands = self._commands.head
+        self._linked = [series.head for series in self._outputs]
 
     def room(self) -> int:
         """Return how many inputs the open block takes, one at least: a full one is closed."""
@@ -106,7 +114,7 @@ class Recording:
 
     def link(self) -> None:
         """Close the open block behind the last input and what followed it."""
-        self._keep_outputs()
+        self._engine.keep_outputs()
         snapshot = self._snapshot()
         commands = self._commands.since(self._linked_commands)
         outputs = [
@@ -118,8 +126,40 @@ class Recording:
         last = commands[-1:]
         place = int(last["place"][0]) if len(last) and int(last["input"][0]) == at_input else 0
         position = (at_input, place, int(snapshot["stream_us"]))
-        self._sink.link(self.chain.close(position, commands, outputs, self._kernel.save_state()))
+        state = self._kernel.save_state()
+        link = self.chain.close(position, commands, outputs, state)
+        self._sink.link(link, _BlockEnd(self._engine, position, self.chain, state))
 
     def _snapshot(self) -> np.void:
         snapshot: np.void = self._kernel.snapshot().view(SNAPSHOT)[0]
         return snapshot
+
+
+class _BlockEnd:
+    """Where an engine stands right behind a link."""
+
+    def __init__(
+        self, engine: Recorded, position: tuple[int, int, int], chain: Chain, state: bytes
+    ) -> None:
+        self._engine = engine
+        self._position = position
+        self._chain = chain
+        self._state = state
+
+    def waypoint(self, since: LedgerMark | None) -> Waypoint:
+        engine, ledger = self._engine, self._engine.ledger
+        at_input, place, stream_us = self._position
+        return Waypoint(
+            block=self._chain.block,
+            input=at_input,
+            place=place,
+            stream_us=stream_us,
+            command_count=ledger.commands.head,
+            start_us=engine.start_us,
+            chain=self._chain.value,
+            state=self._state,
+            bubbles=engine.bubbles_so_far(),
+            mark=ledger.mark(),
+            pieces={kind: [records] for kind, records in ledger.since(since).items()},
+            has_bars=ledger.keeps_bars,
+        )

@@ -4,6 +4,7 @@ genesis.json        what it is made of, and a label and the time of its making b
 inputs/             inputs that no tape holds, as `stream.input_log` keeps them
 commands/*.arrows   a journal of `records.COMMAND`
 checkpoints/        where it stood of late, as `stream.checkpoints` keeps it
+waypoints/          where it stood at the ends of blocks, as `stream.waypoints` keeps it
 links/*.arrows      a journal of `records.LINK`
 summary.json        what became of it, once it has ended; everything in it follows from the rest
 """
@@ -12,6 +13,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,7 +22,7 @@ from typing import Self
 
 import numpy as np
 
-from flowtape.stream.chain import Chain
+from flowtape.stream.chain import Chain, state_sha256
 from flowtape.stream.checkpoints import (
     CheckpointKeeper,
     Standing,
@@ -30,7 +32,13 @@ from flowtape.stream.checkpoints import (
 )
 from flowtape.stream.errors import FlowError, InputError
 from flowtape.stream.genesis import Genesis
-from flowtape.stream.input_log import InputLog, last_kind, read_inputs, recover_inputs
+from flowtape.stream.input_log import (
+    InputLog,
+    last_kind,
+    newest_first,
+    read_inputs,
+    recover_inputs,
+)
 from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.journal import (
@@ -50,6 +58,7 @@ from flowtape.stream.record_journals import (
     to_batch,
 )
 from flowtape.stream.records import COMMAND, LINK, Records
+from flowtape.stream.waypoints import BlockEnd, Waypoint, WaypointKeeper, Waypoints
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_CHARACTERS = 26
@@ -108,11 +117,19 @@ class SessionWriter:
     """Keeps a session as it runs; a `recording.SessionSink`."""
 
     def __init__(
-        self, folder: Path, genesis: Genesis, sync: SyncPolicy, files: OsFiles | None = None
+        self,
+        folder: Path,
+        genesis: Genesis,
+        sync: SyncPolicy,
+        files: OsFiles | None = None,
+        *,
+        input_count: int = 0,
     ) -> None:
         self.folder = folder
         self.genesis = genesis
         self.chain = Chain.of(genesis)
+        self.input_count = input_count
+        """Own inputs that were there when it was begun or taken up."""
         self.published: Callable[[int, Inputs], None] | None = None
         """Told the number of the first input and the inputs that were written."""
         self._sync = sync
@@ -120,6 +137,7 @@ class SessionWriter:
         self._failure: JournalError | None = None
         self._inputs: InputLog | None = None
         self._checkpoints = CheckpointKeeper(folder / "checkpoints")
+        self._waypoints = WaypointKeeper(folder / "waypoints")
         self._commands = self._journal("commands", COMMAND)
         try:
             self._links = self._journal("links", LINK)
@@ -160,15 +178,17 @@ class SessionWriter:
             _write_whole(folder / "genesis.json", json.dumps(made, indent=1) + "\n")
         except OSError as error:
             raise InputError(f"cannot keep a session below {root}: {error.strerror}") from None
-        return cls(folder, genesis, sync, files)
+        writer = cls(folder, genesis, sync, files)
+        writer.go_on_from(None)
+        return writer
 
     @classmethod
     def resume(cls, folder: Path, *, sync: SyncPolicy = "1s", files: OsFiles | None = None) -> Self:
         """Take up a session whose writer was killed, and go on writing it.
 
         What a broken off write left is cut, and so are commands and links of inputs that a loss of
-        power took. Raises InputError when the session has ended, SessionError and the journals'
-        errors when it cannot be gone on with.
+        power took. Waypoints are kept only from `go_on_from` on. Raises InputError when the session
+        has ended, SessionError and the journals' errors when it cannot be gone on with.
         """
         session = Session.open(folder)
         if session.ended:
@@ -188,7 +208,11 @@ class SessionWriter:
                 cut_behind(journal, dtype, kept, files)
         standing = session.checkpoint(None if session.genesis.tapes else input_count)
         forget_behind(folder / "checkpoints", standing)
-        return cls(folder, session.genesis, sync, files)
+        return cls(folder, session.genesis, sync, files, input_count=input_count)
+
+    def go_on_from(self, waypoint: Waypoint | None) -> None:
+        """Keep waypoints of an engine that began at one, or at the start."""
+        self._waypoints.begin(waypoint)
 
     def inputs(self, inputs: Inputs) -> None:
         """Write inputs down; the operating system has them on return.
@@ -217,10 +241,11 @@ class SessionWriter:
                 self._inputs.sync()
             self._commands.append(to_batch(commands), durable=durable)
 
-    def link(self, link: Records) -> None:
-        """Write a link of the chain down."""
+    def link(self, link: Records, end: BlockEnd) -> None:
+        """Write down the link of a block that ends here, and a waypoint now and then."""
         with self._alive():
             self._links.append(to_batch(link))
+        self._waypoints.offer(int(link["block"][0]) + 1, end)
 
     @contextlib.contextmanager
     def _alive(self) -> Iterator[None]:
@@ -249,6 +274,8 @@ class SessionWriter:
         """Seal the journals of a session that has ended, and say what became of it."""
         self.close()
         pack(self.folder / "commands", COMMAND, self._files or OsFiles())
+        # No one will go on with it, and they are as large as its inputs.
+        shutil.rmtree(self.folder / "waypoints", ignore_errors=True)
         path = self.folder / "summary.json"
         try:
             _write_whole(path, json.dumps(asdict(summary), indent=1) + "\n")
@@ -324,13 +351,54 @@ class Session:
     def last_ids(self) -> list[int | None]:
         """Return each instrument's last aggregate id that is accounted for, None before one."""
         found: list[int | None] = [None] * len(self.genesis.instruments)
-        for piece in self.inputs():
+        for piece in newest_first(self.folder / "inputs"):
             for market in range(len(found)):
-                for kind, ids in ((InputKind.TRADE, piece.agg_id), (InputKind.GAP, piece.qty_lots)):
-                    rows = np.flatnonzero((piece.market == market) & (piece.kind == kind))
-                    if len(rows):
-                        found[market] = max(found[market] or 0, int(ids[rows[-1]]))
+                told = (piece.kind == InputKind.TRADE) | (piece.kind == InputKind.GAP)
+                rows = np.flatnonzero(told & (piece.market == market))
+                if found[market] is None and len(rows):
+                    gap = piece.kind[rows[-1]] == InputKind.GAP
+                    found[market] = int((piece.qty_lots if gap else piece.agg_id)[rows[-1]])
+            if None not in found:
+                break
         return found
+
+    def waypoint(
+        self,
+        *,
+        bars: bool,
+        up_to: tuple[int, int] | None = None,
+        ahead_of_us: int | None = None,
+    ) -> Waypoint | None:
+        """Return the newest waypoint that is what the chain says, None where there is none.
+
+        It is one with bars, if asked for, up to an input and a command behind it, and at least a
+        whole block ahead of a stream time.
+        """
+        genesis, links = self.genesis, self.links()
+        waypoints = Waypoints(
+            self.folder / "waypoints",
+            market_count=len(genesis.instruments),
+            series_count=len(genesis.config.bars),
+        )
+        command_count = JournalReader(self.folder / "commands", schema_of(COMMAND)).row_count
+
+        blocks = len(links)
+        if ahead_of_us is not None:
+            blocks = int(np.searchsorted(links["stream_us"], ahead_of_us)) - 1
+
+        def fits(one: Waypoint) -> bool:
+            if not 0 < one.block <= blocks or one.command_count > command_count:
+                return False
+            link = links[one.block - 1]
+            return (
+                (one.input, one.place, one.stream_us)
+                == (int(link["input"]), int(link["place"]), int(link["stream_us"]))
+                and one.chain == link["chain"].tobytes()
+                and state_sha256(one.block - 1, one.state) == link["state"].tobytes()
+                and (up_to is None or (one.input, one.place) <= up_to)
+            )
+
+        return waypoints.newest(fits, bars=bars)
 
     @property
     def goes_on(self) -> bool:

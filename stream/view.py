@@ -41,6 +41,7 @@ class Ring:
     def __init__(self, dtype: np.dtype[np.void], capacity: int) -> None:
         self._slots = np.zeros(capacity, dtype)
         self._bytes = _raw(self._slots)
+        self._first = 0
         self.head = 0
 
     def append(self, records: Records) -> None:
@@ -60,7 +61,7 @@ class Ring:
     def since(self, index: int) -> Records:
         """Return a copy of the records from `index` on that are still kept, oldest first."""
         capacity = len(self._slots)
-        start = min(max(index, self.head - capacity, 0), self.head)
+        start = min(max(index, self.head - capacity, self._first), self.head)
         at, stop = start % capacity, self.head % capacity
         if start == self.head:
             return self._slots[:0].copy()
@@ -72,11 +73,11 @@ class Ring:
 
     def holds(self, index: int) -> bool:
         """Tell whether nothing from `index` on was overwritten."""
-        return self.head - len(self._slots) <= index
+        return max(self.head - len(self._slots), self._first) <= index
 
-    def clear(self) -> None:
-        """Start again at record 0."""
-        self.head = 0
+    def clear(self, first: int = 0) -> None:
+        """Start again, at record 0 or a later one."""
+        self.head = self._first = first
 
 
 class Series:

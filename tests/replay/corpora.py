@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from flowtape.replay.verifying import words
-from flowtape.stream import chain, checkpoints, input_log, recording
+from flowtape.stream import chain, checkpoints, input_log, recording, waypoints
 from flowtape.stream.commands import Origin
 from flowtape.stream.config import Decide, EngineConfig
 from flowtape.stream.desk import carry_out
@@ -381,13 +381,15 @@ def _wish(rng: np.random.Generator, engine: Engine, number: int) -> Ticket:
 
 
 def shrink_grids(patch: pytest.MonkeyPatch) -> None:
-    """Have blocks and parts so small that a small session has many, and many checkpoints."""
+    """Have blocks and parts so small that a small session has many, and many places to stand."""
     for module in (chain, recording):
         patch.setattr(module, "GRID_INPUTS", BLOCK_INPUTS)
     patch.setattr(input_log, "PART_INPUTS", 3_000)
     patch.setattr(checkpoints, "FIRST_S", 0.0)
     patch.setattr(checkpoints, "EVERY_S", 0.01)
     patch.setattr(checkpoints, "COST_MAX", 0.3)
+    patch.setattr(waypoints, "EVERY_BLOCKS", 1)
+    patch.setattr(waypoints, "EVERY_S", 0.0)
 
 
 def first_difference(one: Session, other: Session) -> str:

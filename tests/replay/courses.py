@@ -14,7 +14,7 @@ import pytest
 from flowtape.replay.resuming import resume
 from flowtape.replay.sessions import live_genesis
 from flowtape.replay.summary import summary_of
-from flowtape.stream import chain, checkpoints, input_log, recording
+from flowtape.stream import chain, checkpoints, input_log, recording, waypoints
 from flowtape.stream.commands import Origin
 from flowtape.stream.config import Decide
 from flowtape.stream.desk import carry_out
@@ -38,11 +38,13 @@ class Brisk(Flipper):
 
 @contextlib.contextmanager
 def short_parts() -> Iterator[None]:
-    """Parts and blocks that a short session has several of."""
+    """Parts and blocks that a short session has several of, with a waypoint behind each block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(input_log, "PART_INPUTS", PART_INPUTS)
         patch.setattr(chain, "GRID_INPUTS", GRID_INPUTS)
         patch.setattr(recording, "GRID_INPUTS", GRID_INPUTS)
+        patch.setattr(waypoints, "EVERY_BLOCKS", 1)
+        patch.setattr(waypoints, "EVERY_S", 0.0)
         yield
 
 
@@ -102,7 +104,7 @@ class Course:
     """
 
     events: list[Event]
-    strategy: Callable[[], Strategy]
+    strategy: Callable[[], Strategy | None]
     people: bool = True
     ends: list[int] = field(default_factory=list)
     summary: Summary | None = None

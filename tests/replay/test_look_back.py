@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flowtape.replay.look_back import LookBack, past_of
+from flowtape.replay import look_back
+from flowtape.replay.look_back import LookBack, past_before, past_of_playback
 from flowtape.replay.player import Player
 from flowtape.replay.session_rows import SessionRows
 from flowtape.replay.sessions import live_genesis
@@ -19,6 +21,7 @@ from flowtape.stream.errors import InputError
 from flowtape.stream.live import LiveSession
 from flowtape.stream.ports import Clock, Event, Gap, Ticket
 from flowtape.stream.session import Session, SessionWriter
+from tests.replay.courses import short_parts
 from tests.replay.live_sessions import CONFIG, NOW, events, no_tape, people_at
 from tests.stream.tapes import INSTRUMENT
 
@@ -39,8 +42,8 @@ class Running:
         self.instrument = INSTRUMENT
         self.screen = LookBack(self.live, self.engine.views, self.past, self.live)
 
-    def past(self) -> Track:
-        return past_of(self.session, SessionRows.of(self.session, no_tape))
+    def past(self, ts_us: int) -> Track:
+        return past_before(self.session, no_tape, ts_us)
 
     def feed(self, some: list[Event], first: int = 0) -> None:
         for number, event in enumerate(some, first):
@@ -112,6 +115,46 @@ def test_it_plays_up_to_now_and_ends_there(running: Running) -> None:
     assert screen.look() is running.engine.view
 
 
+def test_a_long_past_is_read_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look_back, "AHEAD_BLOCKS", 1)
+    with short_parts():
+        one = Running(tmp_path)
+        one.feed(list(events(40_000))[:6])
+        screen = one.screen
+        state = one.live.state()
+        looks, rows = [], []
+        past = one.past
+
+        def counted(ts_us: int) -> Track:
+            track = past(ts_us)
+            rows.append((track.first_row, track.row_count))
+            return track
+
+        screen._past = counted
+        screen.seek(state.start_us + 1)
+        screen.set_speed(10_000)
+        while screen.state().looking_back:
+            view = screen.look()
+            if not looks or looks[-1] is not view:
+                looks.append(view)
+            with view.lock:
+                then = view.bars.all().copy()
+            # The last one may be closed by the end of what was read.
+            assert np.array_equal(then[:-1], one.engine.view.bars.all()[: max(len(then) - 1, 0)])
+            time.sleep(0.001)
+        assert screen.look() is one.engine.view
+        one.writer.close()
+    firsts, ends = zip(*rows, strict=True)
+    assert len(set(ends)) == len(rows) - 1 > 2, "the last time there was no more"
+    assert list(ends) == sorted(ends)
+    assert firsts[0] == 0 < firsts[-1]
+    assert all(end - first < one.engine.input // 2 for first, end in rows)
+    assert ends[-1] == one.engine.input
+    assert looks
+
+
 def test_a_later_time_is_now_for_a_feed(running: Running) -> None:
     running.screen.seek(middle_of(running))
     assert running.screen.state().looking_back
@@ -159,7 +202,7 @@ def test_a_kept_replay_goes_forward_itself_and_back_by_looking(tmp_path: Path) -
     screen = LookBack(
         player,
         engine.views,
-        lambda: past_of(session, SessionRows(track.pieces_so_far())),
+        partial(past_of_playback, session, track),
         player,
     )
     player.start(playing=False)

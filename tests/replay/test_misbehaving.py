@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -195,19 +196,32 @@ def flowtape(home: Path, hash_seed: int, *words: str) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
+@pytest.fixture(scope="module")
+def recorded(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Returns the id of a strategy's session, kept by a process with hash seed 1."""
+
+    @cache
+    def keep_by(name: str) -> str:
+        out = tmp_path_factory.mktemp("out")
+        strategy = ("--strategy", f"{misbehaving.__file__}:{name}")
+        kept, said = flowtape(home, 1, "backtest", SYMBOL, *strategy, "--record", "--out", str(out))
+        assert kept == 0, said
+        (session,) = re.findall(r"^session (\w{26}) digest", said, re.MULTILINE)
+        opened = SessionStore(home / "sessions").open(session)
+        assert verify(opened, Place.below(home).open_tape).difference is None
+        return str(session)
+
+    return keep_by
+
+
 @pytest.mark.parametrize(
     ("name", "seed", "code"),
     [("OrderOfSet", 1, 0), ("OrderOfSet", 2, 1), ("WallClock", 1, 1), ("Trader", 2, 0)],
 )
 def test_another_process_decides_otherwise(
-    name: str, seed: int, code: int, home: Path, tmp_path: Path
+    name: str, seed: int, code: int, home: Path, recorded: Callable[[str], str]
 ) -> None:
-    strategy = f"{misbehaving.__file__}:{name}"
-    words = ("backtest", SYMBOL, "--strategy", strategy, "--record", "--out", str(tmp_path / "out"))
-    kept, said = flowtape(home, 1, *words)
-    assert kept == 0, said
-    (session,) = re.findall(r"^session (\w{26}) digest", said, re.MULTILINE)
-    assert flowtape(home, seed, "verify", session)[0] == 0
+    session = recorded(name)
     found, said = flowtape(home, seed, "verify", session, "--deep")
     assert found == code, said
     if code:
@@ -292,11 +306,12 @@ def test_orders_outside_of_a_decision_are_a_persons(place: Place) -> None:
     assert again(place, session, misbehaving.KeepsOrders()).difference is None
 
 
+@pytest.mark.parametrize("attempts", [2, pytest.param(8, marks=pytest.mark.deep)])
 def test_threads_that_are_left_behind_leave_the_session_readable(
-    home: Path, tmp_path: Path
+    home: Path, tmp_path: Path, attempts: int
 ) -> None:
     kind = misbehaving.LeavesThreads
-    for attempt in range(5):
+    for attempt in range(attempts):
         place = Place(Place.below(home).tapes, tmp_path / f"{attempt}")
         kind.stop.clear()
         try:

@@ -22,7 +22,7 @@ import pytest
 
 from flowtape.replay import player as player_module
 from flowtape.replay import track as track_module
-from flowtape.replay.look_back import LookBack, past_of
+from flowtape.replay.look_back import LookBack, past_before, past_of, past_of_playback
 from flowtape.replay.player import Player
 from flowtape.replay.resuming import resume
 from flowtape.replay.session_rows import SessionRows
@@ -325,7 +325,7 @@ class Teller:
         self.screen = LookBack(
             self.live,
             run.engine.views,
-            lambda: past_of(session, SessionRows.of(session, run.place.open_tape)),
+            partial(past_before, session, run.place.open_tape),
             self.live,
         )
 
@@ -437,7 +437,7 @@ class TapeRun:
         self.screen = LookBack(
             self.player,
             engine.views,
-            lambda: past_of(session, SessionRows(self.track.pieces_so_far())),
+            partial(past_of_playback, session, self.track),
             self.player,
         )
         self._poller.view = engine.view if self.way.polled else None

@@ -38,6 +38,7 @@ from flowtape.stream.ports import Ticket
 from flowtape.stream.records import Records
 from flowtape.stream.session import Session, SessionWriter
 from flowtape.stream.strategy import Market, Orders, Strategy
+from flowtape.stream.waypoints import BlockEnd
 from tests.replay.corpora import (
     BLOCK_INPUTS,
     INSTRUMENT,
@@ -293,8 +294,8 @@ class Killed(BaseException):
 def killed_behind_link(plan: Plan, number: int) -> Session:
     """Keep a session whose process ends when a link has been written; 0: when nothing has."""
 
-    def link(one: Records) -> None:
-        written(one)
+    def link(one: Records, end: BlockEnd) -> None:
+        written(one, end)
         if one["block"][0] == number - 1:
             raise Killed
 

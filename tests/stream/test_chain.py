@@ -18,6 +18,7 @@ from flowtape.stream.inputs import InputKind, Inputs
 from flowtape.stream.ports import Clock, Funding, Gap, Mark
 from flowtape.stream.records import COMMAND, LINK, Records
 from flowtape.stream.trades import Trades
+from flowtape.stream.waypoints import BlockEnd
 from tests.stream.strategies import Flipper
 from tests.stream.tapes import INSTRUMENT, make_columns
 
@@ -46,7 +47,7 @@ class Kept:
         self.all_commands.append(commands)
         self.durable.append(durable)
 
-    def link(self, link: Records) -> None:
+    def link(self, link: Records, end: BlockEnd) -> None:
         self.links.append(link)
 
 
