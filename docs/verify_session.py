@@ -4,10 +4,9 @@
 
 PARQUET are the files of the session's tapes, in order of time; of several tapes name the files of
 the first, then `--`, then those of the second, and so on. A live session has its inputs in its own
-folder. What this proves: the session was made
-of exactly these trades and commands, under exactly this genesis, and its links form one chain. What
-it does not: that the outputs and states, whose hashes the links hold, follow from them. That needs
-the engine: `flowtape verify SESSION`.
+folder. What this proves: the session was made of exactly these trades and commands, under exactly
+this genesis, and its links form one chain. What it does not: that the outputs and states, whose
+hashes the links hold, follow from them. That needs the engine: `flowtape verify SESSION`.
 """
 
 import hashlib
