@@ -14,6 +14,7 @@ PARTS = (
     "seek",
     "sessions",
     "session_day",
+    "session_week",
     "recording",
     "receiving",
     "live_load",
