@@ -333,7 +333,6 @@ async def _kept(
     from flowtape.replay.sessions import live_genesis
     from flowtape.stream.config import SECOND_US, EngineConfig, MarketSettings, bubble_band_ticks
     from flowtape.stream.engine import Engine
-    from flowtape.stream.live import LiveSession
 
     shown = keeping.port is not None
     left = keeping.left
@@ -348,7 +347,7 @@ async def _kept(
         with sealed(resumed.writer):
             engine = resumed.engine
             keeping.hub.offer(resumed.writer, engine.input)
-            yield LiveSession(sources, engine), engine, lambda: finish(resumed.writer, engine)
+            yield _session(sources, engine), engine, lambda: finish(resumed.writer, engine)
         return
     prices = [await source.last_price_ticks() or 0 for source in sources]
     config = EngineConfig(
@@ -372,7 +371,14 @@ async def _kept(
             shown=shown,
             recorded=(writer.chain, writer),
         )
-        yield LiveSession(sources, engine), engine, lambda: finish(writer, engine)
+        yield _session(sources, engine), engine, lambda: finish(writer, engine)
+
+
+def _session(sources: "list[BinanceSource]", engine: "Engine") -> "LiveSession":
+    from flowtape.connectors.feed_condition import FeedCondition
+    from flowtape.stream.live import LiveSession
+
+    return LiveSession(sources, engine, trouble=FeedCondition(sources).trouble)
 
 
 def _check_same(sources: "list[BinanceSource]", left: "Session") -> None:

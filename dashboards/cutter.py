@@ -47,6 +47,11 @@ class Cutter:
             self._state = self.feed.transport.state()
         return self._state
 
+    @property
+    def _notice(self) -> str:
+        """What people should know of the feed now, and of what it brought."""
+        return " · ".join(filter(None, (self.state.trouble, self.view.notice)))
+
     def marker(self) -> tuple[object, ...]:
         """Return something that changes when there is anything new to show but the clock."""
         view, state = self.view, self.state
@@ -56,7 +61,7 @@ class Cutter:
             view.bars.head,
             view.fills.head,
             view.equity.head,
-            view.notice,
+            self._notice,
             view.orders.tobytes(),
             state.playing,
             state.speed,
@@ -90,7 +95,7 @@ class Cutter:
                 cursor.prints = max(cursor.prints, view.prints.head - PRINTS_SENT_MAX)
                 cursor.fills = max(cursor.fills, view.fills.head - FILLS_SENT_MAX)
             update = view.read(cursor, with_profile=with_profile)
-            notice = view.notice
+            notice = self._notice
         update = replace(update, equity=update.equity[-EQUITY_SENT_MAX:])
         if update.restart:
             update = replace(

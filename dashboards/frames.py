@@ -22,7 +22,7 @@ from flowtape.stream.view import Update
 MAGIC = 0x50544C46
 VERSION = 2
 
-RESTART, PLAYING, LIVE, ENDED, WITH_PROFILE, LOOKING_BACK = (1 << bit for bit in range(6))
+RESTART, PLAYING, LIVE, ENDED, WITH_PROFILE, LOOKING_BACK, TROUBLED = (1 << bit for bit in range(7))
 
 _SECTIONS = ("bars", "bubbles", "prints", "fills", "equity", "orders", "profile", "notice")
 _COUNTERS = ("magic", "version", "flags", "feed", "epoch", "seq")
@@ -172,6 +172,7 @@ def layout() -> dict[str, object]:
             "ended": ENDED,
             "with_profile": WITH_PROFILE,
             "looking_back": LOOKING_BACK,
+            "troubled": TROUBLED,
         },
     }
 
@@ -214,6 +215,7 @@ def encode(
         | ENDED * state.ended
         | WITH_PROFILE * (update.profile is not None)
         | LOOKING_BACK * state.looking_back
+        | TROUBLED * bool(state.trouble)
     )
     counts = [len(sections[name]) for name in _SECTIONS]
     size = _HEADER.size + sum(

@@ -101,6 +101,7 @@ class LookBack:
             now_us=now.clock_us,
             looking_back=True,
             live=False,
+            trouble=now.trouble,
         )
 
     def play(self) -> None:

@@ -30,7 +30,8 @@ class LiveSession:
 
     There is a source for each of the engine's instruments, in their order. The clock of the screen
     runs from the newest event on, in real time. What a person asks for is asked at that time, so
-    that no one trades on prints that were on their way already.
+    that no one trades on prints that were on their way already. `trouble` says what is wrong with
+    the sources now.
     """
 
     def __init__(
@@ -38,12 +39,15 @@ class LiveSession:
         sources: Sequence[Source],
         engine: Engine,
         now_s: Callable[[], float] = time.monotonic,
+        *,
+        trouble: Callable[[], str] = str,
     ) -> None:
         self.trade_count = 0
         self.gap_count = 0
         self._sources = sources
         self._engine = engine
         self._now_s = now_s
+        self._trouble = trouble
         self._start_us = 0
         self._event_us = 0
         self._event_s = now_s()
@@ -97,6 +101,7 @@ class LiveSession:
             lag_us=clock_us - self._event_us,
             live=True,
             ended=self._ended,
+            trouble="" if self._ended else self._trouble(),
         )
 
     def play(self) -> None:

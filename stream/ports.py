@@ -73,7 +73,7 @@ class TransportState:
     A session that goes on whatever the screen shows has `now_us`, the stream time that it has
     reached itself; otherwise that is 0. It can be looked back on: `looking_back` is set while the
     screen shows its past, which is then a playback like any other. Live feeds without `now_us`
-    cannot seek.
+    cannot seek. `trouble` says what is wrong with a feed now, empty when nothing is.
     """
 
     playing: bool
@@ -86,6 +86,7 @@ class TransportState:
     ended: bool
     now_us: int = 0
     looking_back: bool = False
+    trouble: str = ""
 
 
 class Transport(Protocol):

@@ -138,10 +138,12 @@ export class ReplayBar {
     document.body.classList.toggle("seekable", this.seekable);
     byId("last-minutes").hidden = !this.hasNow;
     const badge = byId("state");
-    const state = this.atNow ? "live" : header.looking_back ? "" : header.ended ? "end of tape" : "";
+    const feed = header.troubled ? "feed trouble" : "live";
+    const state = this.atNow ? feed : header.looking_back ? "" : header.ended ? "end of tape" : "";
     badge.hidden = state === "";
     badge.textContent = state;
-    badge.classList.toggle("live", this.atNow);
+    badge.classList.toggle("live", this.atNow && !header.troubled);
+    badge.classList.toggle("troubled", this.atNow && header.troubled);
     if (this.shownSpeed !== header.speed) {
       this.shownSpeed = header.speed;
       const name = speedText(header.speed);

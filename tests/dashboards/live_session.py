@@ -17,6 +17,7 @@ class LiveSession(Feeder):
 
     def __init__(self, **options: Any) -> None:
         self.past: Feeder | None = None
+        self.trouble = ""
         self._symbols = options.get("symbols", ("BTCUSDT",))
         super().__init__(**{"speed": 1.0, **options}, live=True)
 
@@ -29,11 +30,17 @@ class LiveSession(Feeder):
         super().close()
 
     def state(self) -> TransportState:
-        now, past = super().state(), self.past
+        now, past = replace(super().state(), trouble=self.trouble), self.past
         if past is None:
             return replace(now, now_us=now.clock_us)
         past._end_us = now.clock_us
-        return replace(past.state(), live=True, now_us=now.clock_us, looking_back=True)
+        return replace(
+            past.state(),
+            live=True,
+            now_us=now.clock_us,
+            looking_back=True,
+            trouble=now.trouble,
+        )
 
     def seek(self, ts_us: int) -> None:
         self.commands.append("seek")
