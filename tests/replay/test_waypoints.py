@@ -14,12 +14,16 @@ import pytest
 from flowtape.replay.look_back import past_before, past_of
 from flowtape.replay.resuming import Resumed, resume
 from flowtape.replay.session_rows import SessionRows
+from flowtape.replay.sessions import live_genesis
+from flowtape.replay.summary import summary_of
 from flowtape.stream import chain, recording, waypoints
-from flowtape.stream.config import Decide
+from flowtape.stream.config import Decide, EngineConfig
 from flowtape.stream.engine import Engine
+from flowtape.stream.instrument import Instrument
+from flowtape.stream.orderflow import OrderFlow, Sweeps, TimeBars
 from flowtape.stream.records import BUBBLE
-from flowtape.stream.session import Session
-from flowtape.stream.strategy import Market, Orders
+from flowtape.stream.session import Session, SessionWriter
+from flowtape.stream.strategy import Market, Orders, Request
 from flowtape.stream.view import Cursor
 from flowtape.stream.waypoints import WaypointKeeper
 from tests.replay.courses import (
@@ -31,7 +35,8 @@ from tests.replay.courses import (
     many_checkpoints,
     short_parts,
 )
-from tests.replay.live_sessions import no_tape
+from tests.replay.live_sessions import NOW, no_tape
+from tests.stream.tapes import INSTRUMENT
 
 EVENTS = 60
 
@@ -397,3 +402,58 @@ def test_a_full_disk_costs_the_waypoint_only(course: Course, tmp_path: Path) -> 
     (folder / "waypoints").unlink()
     Run.again(course, folder).go_on()
     assert Session.open(folder).summary == course.summary
+
+
+class Pair(Watcher):
+    """Looks at all that is known of two instruments, and trades both."""
+
+    def on_decision(self, market: Market, orders: Orders) -> None:
+        super().on_decision(market, orders)
+        other = market.all[1]
+        seen = (other.new_bubbles, other.bars, other.footprint_rows_of(1), other.marks)
+        self.seen = (self.seen * 31 + sum(map(len, seen))) % 999_983
+        orders.place(Request(market=1, side=1 if self.seen % 2 else -1, qty_lots=1 + self.seen % 9))
+
+
+def test_all_of_two_instruments_is_there_again(tmp_path: Path) -> None:
+    config = EngineConfig(
+        bars=(TimeBars(1_000_000, row_ticks=5), TimeBars(5_000_000, row_ticks=20)),
+        bubble_band_ticks=40,
+        equity_grid_us=3_000_000,
+        orderflow=OrderFlow(vwap=True, sweeps=Sweeps(level_count=2, window_us=900_000)),
+    )
+    other = Instrument("OTHERUSDT", "spot", 2, 5)
+    genesis = live_genesis([INSTRUMENT, other], config, Pair(), None)
+    told = list(zip(events_of(EVENTS, 9), events_of(EVENTS, 12), strict=True))
+
+    def go_on(engine: Engine, first: int, stop: int) -> None:
+        for pair in told[first:stop]:
+            for market, event in enumerate(pair):
+                engine.apply_event(event, market)
+
+    ends = set()
+    for number in range(2):
+        with many_checkpoints():
+            writer = SessionWriter.create(tmp_path / f"{number}", genesis, NOW, sync="none")
+            engine = Engine(
+                genesis.instruments,
+                genesis.config,
+                Pair(),
+                shown=False,
+                recorded=(writer.chain, writer),
+            )
+            go_on(engine, 0, 50)
+            if number == 1:
+                folder = copied(writer.folder, tmp_path / "copy")
+                resumed = resume(Session.open(folder), no_tape, Pair())
+                assert resumed.notice == ""
+                assert resumed.rows.before > 400
+                writer.close()
+                engine, writer = resumed.engine, resumed.writer
+            go_on(engine, 50, EVENTS)
+        engine.end()
+        writer.finish(summary_of(engine, writer.chain.value))
+        ledger = ledger_of(engine)
+        assert all(ledger[kind] for kind in ledger if kind not in {"other_fills"}), ledger.keys()
+        ends.add((writer.chain.value, engine.digest(), *ledger.values()))
+    assert len(ends) == 1
