@@ -8,6 +8,9 @@ PYTEST := $(BIN)/python -m pytest
 NATIVE := $(shell find kernel crates -name '*.[ch]' -o -name '*.rs' -o -name 'Cargo.toml') Cargo.lock
 C_FILES := $(shell find kernel benchmarks/native -name '*.[ch]')
 
+# Tests start many processes, and each would compile the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-deep lint fmt bench docs clean browser machines clients sim soak
 
@@ -56,8 +59,7 @@ machines:
 
 test: $(VENV)/.dev browser ## run the tests: Python, C kernel under sanitizers, Rust, browser
 	cargo test --quiet --workspace --exclude flowtape-py
-	$(PYTEST) -m 'not deep and not browser' -n auto --dist worksteal
-	$(PYTEST) -m 'browser and not deep'
+	$(PYTEST) -m 'not deep' -n auto --dist worksteal
 
 test-deep: $(VENV)/.dev browser machines clients ## run the slow checks too
 	HYPOTHESIS_PROFILE=deep $(PYTEST) --timeout 1800

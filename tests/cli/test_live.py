@@ -21,6 +21,7 @@ from flowtape.replay.session_tape import tape_store_of
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.session import Session, SymbolGap
 from flowtape.stream.trades import Trades
+from tests.cli.command_line import flowtape
 from tests.stream.tapes import make_columns
 
 INSTRUMENT = Instrument("BTCUSDT", "spot", 2, 5)
@@ -111,16 +112,8 @@ def test_record_keeps_every_id_through_faults(tmp_path: Path, faults: list[objec
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert f"{len(ids):,} trades, 0 gaps" in done.stdout
     assert Session.open(folder).gaps() == ()
-    replayed = subprocess.run(
-        [
-            sys.executable, "-m", "flowtape.cli.main", "replay", str(folder), "--speed", "max",
-            "--no-dashboard", "--json",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )  # fmt: skip
+    replayed = flowtape("replay", folder, "--speed", "max", "--no-dashboard", "--json")
+    assert replayed.returncode == 0, replayed.stderr
     assert json.loads(replayed.stdout)["trade_count"] == len(ids)
 
 
@@ -157,16 +150,6 @@ def test_what_no_one_has_is_a_recorded_gap_and_what_waits_for_it_is_kept(tmp_pat
     gap = {"symbol": "BTCUSDT", "from_id": lost.from_id, "to_id": lost.to_id}
     assert verified["gaps"] == [gap]
     assert verified["difference"] is None
-
-
-def flowtape(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flowtape.cli.main", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def test_a_recording_is_replayed_while_it_runs_and_after_it_was_killed(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from flowtape.connectors.venue.listing import Listing
 from flowtape.connectors.venue.server import VenueServer
 from flowtape.stream.session import Session
 from flowtape.stream.trades import Trades
+from tests.cli.command_line import flowtape
 from tests.cli.test_live import (
     FIRST_ID,
     INSTRUMENT,
     command,
-    flowtape,
     kill_after,
     run_until,
     served,

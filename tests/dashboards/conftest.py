@@ -102,6 +102,7 @@ def _chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A browser for a module; no test of that may be `async`, as Playwright has the loop."""
     path = _chromium()
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
@@ -109,8 +110,9 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def dashboard() -> Iterator[Callable[..., Dashboard]]:
+@contextlib.contextmanager
+def dashboards() -> Iterator[Callable[..., Dashboard]]:
+    """Starts dashboards, and ends them when all is done."""
     opened: list[Dashboard] = []
 
     def start(**options: Any) -> Dashboard:
@@ -122,21 +124,38 @@ def dashboard() -> Iterator[Callable[..., Dashboard]]:
         opened.append(Dashboard(kind(**options).start(), port))
         return opened[-1]
 
-    yield start
-    for one in opened:
-        one.feeder.close()
-        if not one.server.stopped:
-            one.close()
+    try:
+        yield start
+    finally:
+        for one in opened:
+            one.feeder.close()
+            if not one.server.stopped:
+                one.close()
 
 
-@pytest.fixture
-def watch(browser: Browser) -> Iterator[Callable[[], Watched]]:
+@contextlib.contextmanager
+def visitors(browser: Browser) -> Iterator[Callable[[], Watched]]:
+    """Makes pages of people who share nothing, and closes them when all is done."""
     contexts = []
 
     def new() -> Watched:
         contexts.append(browser.new_context(viewport={"width": 1280, "height": 760}))
         return Watched(contexts[-1].new_page())
 
-    yield new
-    for context in contexts:
-        context.close()
+    try:
+        yield new
+    finally:
+        for context in contexts:
+            context.close()
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Callable[..., Dashboard]]:
+    with dashboards() as start:
+        yield start
+
+
+@pytest.fixture
+def watch(browser: Browser) -> Iterator[Callable[[], Watched]]:
+    with visitors(browser) as new:
+        yield new

@@ -1,7 +1,7 @@
 """What people see, driven in headless Chromium against the seeded feeder."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from flowtape.dashboards.frames import encode
 from flowtape.stream.records import i128
 from flowtape.stream.view import Cursor
-from tests.dashboards.conftest import COUNT_PIXELS, Dashboard, Watched
+from tests.dashboards.conftest import COUNT_PIXELS, Dashboard, Watched, dashboards, visitors
 from tests.dashboards.feeder import Feeder
 from tests.dashboards.test_frames import decode
 
@@ -21,8 +21,16 @@ Start = Callable[..., Dashboard]
 Watch = Callable[[], Watched]
 
 
-def test_screen_shows_both_sides_without_an_error(dashboard: Start, watch: Watch) -> None:
-    screen = watch().open(dashboard().url)
+@pytest.fixture(scope="module")
+def untouched(browser: Browser) -> Iterator[tuple[Dashboard, Watched]]:
+    """A dashboard and a screen of it, for tests that touch neither."""
+    with dashboards() as start, visitors(browser) as new:
+        board = start()
+        yield board, new().open(board.url)
+
+
+def test_screen_shows_both_sides_without_an_error(untouched: tuple[Dashboard, Watched]) -> None:
+    _, screen = untouched
     screen.until("flowtape.stats.snapshot().visible > 500 && !flowtape.screen.tiles.pending")
     colours = screen.page.evaluate("flowtape.screen.colours")
     for side in ("buy", "sell"):
@@ -151,8 +159,8 @@ def test_frames_survive_the_journey(dashboard: Start, watch: Watch) -> None:
             np.testing.assert_equal(float(seen["header"][name]), float(value))
 
 
-def test_foreign_bytes_are_not_taken_for_a_frame(dashboard: Start, watch: Watch) -> None:
-    screen = watch().open(dashboard().url)
+def test_foreign_bytes_are_not_taken_for_a_frame(untouched: tuple[Dashboard, Watched]) -> None:
+    _, screen = untouched
     outcome = screen.page.evaluate(
         """() => [new ArrayBuffer(800), new ArrayBuffer(3)].map((bytes) => {
           try { flowtape.decode(bytes, flowtape.layout); return "taken"; }
@@ -398,8 +406,10 @@ def test_a_dropped_socket_reconnects_by_itself(dashboard: Start, watch: Watch) -
     assert board.links
 
 
-def test_without_the_link_the_page_explains_itself(browser: Browser, dashboard: Start) -> None:
-    board = dashboard()
+def test_without_the_link_the_page_explains_itself(
+    browser: Browser, untouched: tuple[Dashboard, Watched]
+) -> None:
+    board, _ = untouched
     page = browser.new_page()
     reply = page.goto(f"http://127.0.0.1:{board.server.port}/")
     assert reply is not None
@@ -408,9 +418,8 @@ def test_without_the_link_the_page_explains_itself(browser: Browser, dashboard: 
     page.close()
 
 
-def test_a_foreign_site_cannot_connect(browser: Browser, dashboard: Start, watch: Watch) -> None:
-    board = dashboard()
-    screen = watch().open(board.url)
+def test_a_foreign_site_cannot_connect(untouched: tuple[Dashboard, Watched]) -> None:
+    board, screen = untouched
     page = screen.page.context.new_page()
     page.goto("about:blank")
     outcome = page.evaluate(

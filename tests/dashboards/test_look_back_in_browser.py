@@ -69,14 +69,14 @@ def test_bubbles_of_the_other_view_leave_the_glass(dashboard: Start, watch: Watc
     screen.until("flowtape.stats.snapshot().looking_back")
     board.feeder.pause()
     screen.until(f"flowtape.screen.tiles.set.generation > {generation}")
+    screen.until("flowtape.stats.snapshot().bubbles < 200 && !flowtape.screen.tiles.pending")
     screen.page.wait_for_timeout(400)
     assert screen.stats()["bubbles"] < 200
     colours = screen.page.evaluate("flowtape.screen.colours")
     few = screen.page.evaluate(COUNT_PIXELS, colours["buy"])
     board.feeder.to_now()
     screen.until("flowtape.stats.snapshot().bubbles > 1000 && !flowtape.screen.tiles.pending")
-    screen.page.wait_for_timeout(400)
-    assert screen.page.evaluate(COUNT_PIXELS, colours["buy"]) > 2 * few
+    screen.until(f"({COUNT_PIXELS})('{colours['buy']}') > {2 * few}")
     assert screen.errors == []
 
 

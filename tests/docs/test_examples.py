@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.archives import write_spot_archive
+from tests.cli.command_line import flowtape
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
@@ -44,13 +45,14 @@ def test_readme_python_runs() -> None:
     assert len(digest) == 64
 
 
-# The demo tape twice, under two names.
+# A part of the demo tape twice, under two names.
 TWO_TAPES = """
 from dataclasses import replace
 from examples.pair_reversion import PairReversion
 from flowtape.replay.demo_tape import DEMO_SYMBOL, demo_store
 
-first, second = (demo_store().open(DEMO_SYMBOL) for _ in range(2))
+until_us = 1_767_270_600_000_000  # its first half hour
+first, second = (demo_store().open(DEMO_SYMBOL, None, until_us) for _ in range(2))
 second.instrument = replace(second.instrument, symbol="OTHERUSDT")
 strategy = PairReversion(span=2, enter=-1.0)
 print(backtest_pair(first, second, strategy))
@@ -82,6 +84,7 @@ def test_order_flow_guide_runs() -> None:
 
 def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWTAPE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
     write_spot_archive(tmp_path / "BTCUSDT-aggTrades-2026-01-01.zip", rows=20_000)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
@@ -90,14 +93,7 @@ def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for command in commands:
         if command.startswith(NOT_HERE):
             continue
-        result = subprocess.run(
-            [sys.executable, "-m", "flowtape.cli.main", *shlex.split(command)[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
+        result = flowtape(*shlex.split(command)[1:])
         assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
 
 

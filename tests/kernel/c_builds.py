@@ -4,13 +4,15 @@
 golden.txt anew: only together with a new FLOW_SEMANTICS_VERSION, or when the corpora change.
 """
 
+import fcntl
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,12 +64,15 @@ def has(*programs: str) -> bool:
 
 
 class Builds:
-    """Programs of kernel/tests; of the kernel's objects there is one set per compiler and flags."""
+    """Programs of kernel/tests; of the kernel's objects there is one set per compiler and flags.
+
+    What is there already, from the same sources and by the same command, is not made again: runs
+    and processes that are given the same folder share it.
+    """
 
     def __init__(self, folder: Path, kernel: Path = KERNEL) -> None:
         self._folder = folder
         self._kernel = kernel
-        self._objects: dict[tuple[str, ...], list[Path]] = {}
 
     def program(
         self, compiler: str, flags: Sequence[str], name: str, defines: Sequence[str] = ()
@@ -77,27 +82,53 @@ class Builds:
         Raises:
             BuildError: The compiler found something wrong.
         """
-        command = (compiler, *flags, f"-I{self._kernel / 'include'}")
-        if command not in self._objects:
-            self._objects[command] = self._compile(command, len(self._objects))
-        objects = self._objects[command]
-        program = objects[0].parent / "-".join([name, *(part.strip("-") for part in defines)])
+        command = (compiler, *flags, *WARNINGS, f"-I{self._kernel / 'include'}")
+        parts = ("include", "src")
+        objects = self._made(command, parts, lambda folder: self._compile(folder, command))
         source = self._kernel / "tests" / f"{name}.c"
-        call([*command, *WARNINGS, *defines, source, *objects, "-o", program])
-        return program
 
-    def _compile(self, command: Sequence[str], number: int) -> list[Path]:
+        def link(folder: Path) -> None:
+            call([*command, *defines, source, *sorted(objects.glob("*.o")), "-o", folder / name])
+
+        return self._made((*command, *defines, name), (*parts, "tests"), link) / name
+
+    def _made(
+        self, command: Sequence[str], parts: Sequence[str], make: Callable[[Path], None]
+    ) -> Path:
+        """Return the folder of what a command makes of these parts; only one process makes it."""
+        digest = hashlib.sha256()
+        for word in (run([command[0], "--version"], timeout_s=60).stdout, *command):
+            digest.update(word.encode() + b"\0")
+        for part in parts:
+            for path in sorted((self._kernel / part).glob("*.[ch]")):
+                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        key = digest.hexdigest()[:32]
+        folder = self._folder / key
+        with (self._folder / f"{key}.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                with tempfile.TemporaryDirectory(dir=self._folder) as unfinished:
+                    made = Path(unfinished) / "made"
+                    made.mkdir()
+                    make(made)
+                    made.rename(folder)
+            os.utime(folder)
+        return folder
+
+    def _compile(self, folder: Path, command: Sequence[str]) -> None:
         """The whole kernel, on all processors."""
-        folder = self._folder / f"{number}"
-        folder.mkdir()
 
-        def compile_one(source: Path) -> Path:
-            target = folder / f"{source.stem}.o"
-            call([*command, *WARNINGS, "-c", source, "-o", target])
-            return target
+        def compile_one(source: Path) -> None:
+            call([*command, "-c", source, "-o", folder / f"{source.stem}.o"])
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(compile_one, sorted((self._kernel / "src").glob("*.c"))))
+            list(pool.map(compile_one, sorted((self._kernel / "src").glob("*.c"))))
+
+    def forget_old(self, keep_count: int = 60) -> None:
+        """Remove what was not asked for the longest."""
+        folders = [path for path in self._folder.iterdir() if path.is_dir()]
+        for folder in sorted(folders, key=lambda path: -path.stat().st_mtime)[keep_count:]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def call(command: Sequence[str | Path]) -> None:

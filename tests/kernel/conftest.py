@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel import drive
+from tests.kernel import c_builds, drive
 from tests.kernel.c_builds import Builds
 from tests.kernel.config import Config
 from tests.kernel.desk import Desk, plain_config
@@ -14,8 +14,12 @@ MakeDesk = Callable[..., Desk]
 
 
 @pytest.fixture(scope="session")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> Builds:
-    return Builds(tmp_path_factory.mktemp("builds"))
+def builds() -> Builds:
+    folder = c_builds.ROOT / "build" / "kernel-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    made = Builds(folder)
+    made.forget_old()
+    return made
 
 
 @pytest.fixture(params=["kernel", "model"])

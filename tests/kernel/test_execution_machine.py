@@ -155,6 +155,6 @@ class ExecutionMachine(RuleBasedStateMachine):
 
 
 ExecutionMachine.TestCase.settings = settings(
-    max_examples=2500 if DEEP else 150, stateful_step_count=50
+    max_examples=2500 if DEEP else 75, stateful_step_count=50
 )
 TestExecutionMachine = ExecutionMachine.TestCase
