@@ -208,7 +208,10 @@ class TapeStore:
         text = str(ref)
         market, _, symbol = text.rpartition("/")
         known = layout.list_tapes(self.root)
+        get = "make one with `flowtape import`"
         if isinstance(ref, str) and market in ("", *MARKETS) and layout.is_symbol(symbol):
+            of = f" --market {market}" if market not in ("", "spot") else ""
+            get = f"get it with `flowtape fetch {symbol.upper()}{of} --from DAY`, or " + get
             named = [
                 (m, s, folder)
                 for m, s, folder in known
@@ -227,7 +230,7 @@ class TapeStore:
         missing = f"there is no file {text}, and no" if "/" in text or "." in text else "no"
         raise InputError(
             f"{missing} tape {text!r} in {self.root}; "
-            + (f"there are: {there}" if names else "make one with `flowtape import`")
+            + (f"there are: {there}; {get}" if names else get)
         )
 
     def check(self) -> None:

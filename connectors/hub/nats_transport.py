@@ -5,8 +5,8 @@ Each session has a stream, `flowtape_<id>`, which keeps everything:
     flowtape.<id>.session    JSON: the session's id and genesis; the first message
     flowtape.<id>.inputs     messages of `stream.input_frames`, each under the id `first input`
 
-The number of its first input is a message's id, so the server drops what is sent twice. Needs the
-extra `nats`.
+The number of its first input is a message's id, so the server drops what is sent twice. Beside it
+`nats_alive` tells whether more may come. Needs the extra `nats`.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from flowtape.connectors.hub.source import check_inputs
-from flowtape.connectors.hub.transport import News, WatchedSession
+from flowtape.connectors.hub.transport import News, WatchedSession, tell_nobody
 from flowtape.stream.errors import FlowError, InputError, SourceError
 from flowtape.stream.fanout import Fanout
 from flowtape.stream.genesis import Genesis
@@ -32,6 +32,8 @@ try:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
     from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+    from flowtape.connectors.hub.nats_alive import AliveTimes, Beating, Hearing
 except ImportError:
     raise InputError("NATS needs another package; pip install 'flowtape[nats]'") from None
 
@@ -51,8 +53,15 @@ class NatsOffer:
     While the server is away inputs wait in the session's log; `tell` gets a line when that begins.
     """
 
-    def __init__(self, url: str, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        url: str,
+        tell: Callable[[str], None] = tell_nobody,
+        times: AliveTimes | None = None,
+    ) -> None:
         self._tell = tell
+        self._times = times or AliveTimes()
+        self._beating: Beating | None = None
         self._address, self._shown, named = _address(url)
         if named is not None:
             raise InputError(f"{self._shown} names a session; leave it out of --nats")
@@ -83,7 +92,9 @@ class NatsOffer:
 
     def offer(self, fanout: Fanout, genesis: Genesis) -> None:
         """Send a session from now on, from where the server has it."""
+        assert self._client is not None
         self._session = fanout, genesis
+        self._beating = Beating(self._client, fanout, self._times)
         self._news = News(fanout, lambda: PACE_S)
         self._sending = asyncio.create_task(self._send_all(fanout, genesis, self._news))
 
@@ -95,6 +106,8 @@ class NatsOffer:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
             self._news.stop()
+        if self._beating is not None:
+            await self._beating.stop()
         if self._client is not None:
             await self._client.close()
 
@@ -134,10 +147,14 @@ class NatsSource:
     `url` is `nats://host:port/SESSION`, or without a session where the server has only one.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, times: AliveTimes | None = None) -> None:
+        self.tell: Callable[[str], None] = tell_nobody
+        self._times = times or AliveTimes()
+        self._hearing: Hearing | None = None
         self._address, self.place, self._named = _address(url)
         self._client: Client | None = None
         self._session: WatchedSession | None = None
+        self._lost_s: float | None = None
         self.ended = False
 
     async def open(self) -> WatchedSession:
@@ -169,20 +186,28 @@ class NatsSource:
             self._client = None
 
     async def inputs(self, first: int = 1) -> AsyncGenerator[Inputs]:
-        """Yield the inputs from number `first` on, each once, until the session's end.
+        """Yield the inputs from number `first` on, each once, until no more come.
 
-        Raises SourceError when the server is gone for a minute, or has not all of them.
+        Raises SourceError when the server or the session's process is gone for a minute, or the
+        server has not all of them.
         """
         assert self._session is not None
-        loop = asyncio.get_running_loop()
-        at, behind_seq = first, 0
-        lost_s: float | None = None
+        assert self._client is not None
+        if self._hearing is None:
+            self._hearing = Hearing(self._session.id, self._times, self.tell)
+            await self._hearing.begin(self._client)
+        at = first
+        behind_seq: int | None = None
         while True:
             try:
+                if behind_seq is None:
+                    behind_seq = await self._seq_before(first)
                 async with contextlib.aclosing(self._fetched(behind_seq)) as messages:
                     async for message in messages:
-                        lost_s = None
+                        self._back()
                         if message is None:
+                            if self._hearing.over(at - 1):
+                                return
                             continue
                         seq, data = message
                         inputs = self._behind(at, data)
@@ -194,14 +219,48 @@ class NatsSource:
                                 return
                         behind_seq = seq
             except (nats.errors.Error, OSError, TimeoutError) as error:
-                lost_s = loop.time() if lost_s is None else lost_s
-                gone_s = loop.time() - lost_s
-                if gone_s >= GONE_S:
-                    raise SourceError(
-                        f"{self.place} has been gone for {gone_s:.0f} s behind "
-                        f"input {at - 1:,} ({_words(error)}); start again when it is back"
-                    ) from None
+                self._away(error, at - 1)
+                self._hearing.lost()
                 await asyncio.sleep(RETRY_S)
+
+    async def _seq_before(self, first: int) -> int:
+        """Return a message's number in the stream; the next one has an input or leads to it."""
+        assert self._client is not None
+        assert self._session is not None
+        if first == 1:
+            return 0
+        js, stream = self._client.jetstream(), _stream(self._session.id)
+        state = (await js.stream_info(stream)).state
+        low, high = state.first_seq, state.last_seq
+        try:
+            while low < high:
+                middle = (low + high + 1) // 2
+                message = await js.get_msg(stream, middle)
+                of_inputs = message.subject == _subject(self._session.id, "inputs")
+                begins = first_of(message.data or b"") if of_inputs else 0
+                low, high = (middle, high) if begins <= first else (low, middle - 1)
+        except nats.js.errors.NotFoundError:
+            # some were deleted; what is had already is passed over
+            return 0
+        return low - 1
+
+    def _away(self, error: Exception, last_input: int) -> None:
+        """Say that the server is away; raises SourceError when it has been for too long."""
+        now_s = asyncio.get_running_loop().time()
+        if self._lost_s is None:
+            self._lost_s = now_s
+            self.tell(f"{self.place} is away ({_words(error)}); trying again for {GONE_S:.0f} s")
+        gone_s = now_s - self._lost_s
+        if gone_s >= GONE_S:
+            raise SourceError(
+                f"{self.place} has been gone for {gone_s:.0f} s behind "
+                f"input {last_input:,} ({_words(error)}); start again when it is back"
+            ) from None
+
+    def _back(self) -> None:
+        if self._lost_s is not None:
+            self._lost_s = None
+            self.tell("")
 
     def _behind(self, at: int, data: bytes) -> Inputs | None:
         """Return the inputs of a message from number `at` on; None when all were had."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from yarl import URL
 from flowtape._kernel import Batch
 from flowtape.connectors.binance.pacing import Backoff, Sleep
 from flowtape.connectors.hub.server import HUB_VERSION
-from flowtape.connectors.hub.transport import WatchedSession
+from flowtape.connectors.hub.transport import WatchedSession, tell_nobody
 from flowtape.stream.errors import FlowError, InputError, KernelError, SourceError
 from flowtape.stream.genesis import Genesis
 from flowtape.stream.input_frames import MESSAGE_BYTES_MAX, DamagedMessageError, inputs_of
@@ -78,6 +78,7 @@ class HubSource:
         self._lost_s: float | None = None
         self.ended = False
         """Whether the session's end has come."""
+        self.tell: Callable[[str], None] = tell_nobody
         self.connect_count = 0
         self.damaged_count = 0
 
@@ -124,6 +125,9 @@ class HubSource:
                 if damaged >= DAMAGED_MAX:
                     raise SourceError(f"{self.place}: {error}, {damaged} times running") from None
             except _LostError as error:
+                if self._lost_s is None:
+                    limit_s = self._times.give_up_s
+                    self.tell(f"{self.place} is away ({error}); trying again for {limit_s:.0f} s")
                 gone_s = self._gone_s()
                 if gone_s >= self._times.give_up_s:
                     raise SourceError(
@@ -159,7 +163,9 @@ class HubSource:
                 max_msg_size=MESSAGE_BYTES_MAX,
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             ) as socket:
-                self._lost_s = None
+                if self._lost_s is not None:
+                    self._lost_s = None
+                    self.tell("")
                 at = first
                 while (inputs := await self._next(socket, at)) is not None:
                     if len(inputs):

@@ -46,6 +46,8 @@ class InputsSource(Protocol):
 
     ended: bool
     """Whether the session's end has come."""
+    tell: Callable[[str], None]
+    """Gets a line when nothing comes for now, and why; an empty one when it does again."""
 
     async def open(self) -> WatchedSession:
         """Ask what the session is; raises SourceError when there is none."""
@@ -58,6 +60,10 @@ class InputsSource(Protocol):
     async def close(self) -> None:
         """Give up the connection."""
         ...
+
+
+def tell_nobody(_line: str) -> None:
+    """Take a line that nobody wants."""
 
 
 class News:

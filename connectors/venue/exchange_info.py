@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from flowtape.connectors.binance.markets import MarketApi
 from flowtape.connectors.binance.messages import ExchangeInfo, SymbolInfo, encode
+from flowtape.connectors.venue.paper_limits import ORDER_LIMITS, TRAILING_BIPS
 from flowtape.connectors.venue.rules import NOTIONAL_MIN, TOP_DIGITS
 from flowtape.connectors.venue.wire import SPOT_DECIMALS, Wire
 
@@ -23,12 +24,12 @@ class _SpotSymbol(SymbolInfo, frozen=True, rename="camel"):
     """What may be done on spot, with a paper account."""
 
     iceberg_allowed: bool = True
-    oco_allowed: bool = False
+    oco_allowed: bool = True
     oto_allowed: bool = False
-    quote_order_qty_market_allowed: bool = False
-    allow_trailing_stop: bool = False
-    cancel_replace_allowed: bool = False
-    amend_allowed: bool = False
+    quote_order_qty_market_allowed: bool = True
+    allow_trailing_stop: bool = True
+    cancel_replace_allowed: bool = True
+    amend_allowed: bool = True
 
 
 class _FuturesSymbol(SymbolInfo, frozen=True, rename="camel"):
@@ -54,6 +55,7 @@ def exchange_info(
     limits = [_limit("REQUEST_WEIGHT", "MINUTE", 1, api.weight_per_minute)]
     if api.market == "spot":
         limits.append(_limit("RAW_REQUESTS", "MINUTE", 5, 300_000))
+        limits += [limit.row() for limit in ORDER_LIMITS]
     return encode(
         ExchangeInfo(
             symbols=[_symbol(wire, status, permission_sets) for wire, status in listed],
@@ -122,6 +124,16 @@ def _filters(wire: Wire) -> list[dict[str, Any]]:
         {"filterType": "MARKET_LOT_SIZE", "minQty": step, "maxQty": top_qty, "stepSize": step},
     ]
     if wire.spot:
+        least, most = TRAILING_BIPS
+        rules.append(
+            {
+                "filterType": "TRAILING_DELTA",
+                "minTrailingAboveDelta": least,
+                "maxTrailingAboveDelta": most,
+                "minTrailingBelowDelta": least,
+                "maxTrailingBelowDelta": most,
+            }
+        )
         rules.append(
             {
                 "filterType": "NOTIONAL",

@@ -3,43 +3,45 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from flowtape.connectors.venue.exchange_info import assets_of
 from flowtape.connectors.venue.listing import Listing
+from flowtape.connectors.venue.paper_balances import Balances, account_position, read_balances
 from flowtape.connectors.venue.paper_forms import NEW_ORDER_REJECTED, OrderForm
-from flowtape.connectors.venue.paper_orders import PaperFill, PaperOrder
-from flowtape.connectors.venue.pieces import picked
+from flowtape.connectors.venue.paper_limits import OrderCounts
+from flowtape.connectors.venue.paper_lists import ListForm, PaperList
+from flowtape.connectors.venue.paper_orders import NO_LIST, Event, PaperFill, PaperOrder
+from flowtape.connectors.venue.paper_rules import (
+    kernel_refusal,
+    paper_config,
+    past_inputs,
+    sound_trades,
+    traded_assets,
+)
 from flowtape.connectors.venue.queries import BadQueryError
-from flowtape.connectors.venue.rules import NOTIONAL_MIN
-from flowtape.stream.config import EngineConfig, MarketSettings
-from flowtape.stream.decimals import format_decimal
+from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
-from flowtape.stream.errors import FlowError, InputError, KernelError
-from flowtape.stream.execution import AccountKind, Change, Lane, VenueRules
+from flowtape.stream.errors import FlowError, KernelError
+from flowtape.stream.execution import Change, Role
 from flowtape.stream.inputs import Inputs
+from flowtape.stream.orders import GROUP, Request
 from flowtape.stream.ports import Clock
-from flowtape.stream.records import i128
 from flowtape.stream.trades import Trades
 
-PAST_ROWS = 1 << 18
-"""So many of the trades before the venue opened are told to the engine, of each symbol."""
 LOOK_S = 0.005
 """How often it is looked whether an order was settled."""
 
 _MADE_ID_BYTES = 11
 _LAST_CHANGES = (Change.FILLED, Change.CANCELED, Change.EXPIRED, Change.REJECTED)
-_FILTERS = {"BAD_PRICE": "PRICE_FILTER", "BAD_QTY": "LOT_SIZE", "CAPACITY": "MAX_NUM_ORDERS"}
-_OWN_FILTERS = ("PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "NOTIONAL", "PERCENT_PRICE")
 
 _log = logging.getLogger(__name__)
 
-Event = Callable[[int], dict[str, Any]]
-"""What happened to the account, by the unit of its times in microseconds."""
+_FIRST, _FILL, _AMENDED, _LAST = range(4)
+"""Places of what an input did to an order."""
 
 
 class PaperExchange:
@@ -49,41 +51,27 @@ class PaperExchange:
         listings: in the order of their numbers.
         config: cash, fees, latency and rules of filling; the rest is decided here.
         clock_us: the market's time.
+        wall_us: the clock by which orders are counted; the market's time when None.
     """
 
     def __init__(
-        self, listings: Sequence[Listing], config: EngineConfig, clock_us: Callable[[], int]
+        self,
+        listings: Sequence[Listing],
+        config: EngineConfig,
+        clock_us: Callable[[], int],
+        wall_us: Callable[[], int] | None = None,
     ) -> None:
-        instruments = [listing.instrument for listing in listings]
-        if any(one.market != "spot" for one in instruments):
-            raise InputError("--paper trades spot; serve spot tapes, or leave it out")
-        assets = [assets_of(one.symbol) for one in instruments]
-        quotes = sorted({quote for _, quote in assets})
-        if len(quotes) > 1:
-            raise InputError(
-                f"a paper account has one quote asset, but these have {' and '.join(quotes)}; "
-                "start one venue for each"
-            )
-        rules = [
-            VenueRules(notional_min_ticklots=NOTIONAL_MIN * 10**decimals)
-            for decimals in (one.price_decimals + one.qty_decimals for one in instruments)
-        ]
-        config = replace(
-            config,
-            account=AccountKind.SPOT,
-            all_lanes=False,
-            trace=False,
-            orders_max=4_096,
-            markets=tuple(MarketSettings(rules=rule) for rule in rules),
-        )
+        self.base_assets, self.quote_asset = traded_assets(listings)
+        config = paper_config(listings, config)
         self.config = config
-        self.base_assets = tuple(base for base, _ in assets)
-        self.quote_asset = quotes[0]
         self.orders: dict[int, PaperOrder] = {}
+        self.lists: dict[int, PaperList] = {}
+        self.counts = OrderCounts(wall_us or clock_us)
         self.fills: list[PaperFill] = []
         self.updated_us = 0
         self._listings = tuple(listings)
         self._numbers = {listing.symbol: at for at, listing in enumerate(listings)}
+        instruments = [listing.instrument for listing in listings]
         self._engine = Engine(
             instruments, config.without_order_flow(sums=False), shown=False, tradable=True
         )
@@ -94,9 +82,11 @@ class PaperExchange:
         self._asked_us = 0
         self._events_seen = 0
         self._fills_seen = 0
-        self._open: dict[str, PaperOrder] = {}
+        self._open: dict[int, PaperOrder] = {}
         self._told: list[Callable[[Event], None]] = []
-        self._balances: dict[str, tuple[str, str]] = {}
+        self._balances: Balances = {}
+        self._execution_count = 0
+        self._withdrawn: list[PaperOrder] = []
         self._broken = ""
 
     @property
@@ -106,29 +96,13 @@ class PaperExchange:
 
     def begin(self) -> None:
         """Take in what happened before the venue opened, which fills nothing."""
-        parts = []
-        for market, listing in enumerate(self._listings):
-            left = PAST_ROWS
-            for piece in reversed(listing.market.happened()):
-                start = max(0, len(piece) - left)
-                parts.append(
-                    Inputs.of_trades(_whole(piece.slice(start, len(piece)).trades), market)
-                )
-                left -= len(piece) - start
-                if left <= 0:
-                    break
-        if parts:
-            columns = [
-                np.concatenate(column)
-                for column in zip(*(part.columns() for part in parts), strict=True)
-            ]
-            past = Inputs(*columns)
-            order = np.lexsort((past.agg_id, past.market, past.ts_us))
-            self._apply(Inputs(*(column[order] for column in columns)))
+        past = past_inputs(self._listings)
+        if len(past):
+            self._apply(past)
 
     def happened(self, listing: Listing, trades: Trades) -> None:
         """Settle on trades of a symbol that have just happened."""
-        trades = _whole(trades)
+        trades = sound_trades(trades)
         if len(trades) and not self._broken:
             self._apply(Inputs.of_trades(trades, self._numbers[listing.symbol]))
 
@@ -160,26 +134,58 @@ class PaperExchange:
         """Return the number of a listing's instrument."""
         return self._numbers[listing.symbol]
 
+    def last_ticks(self, listing: Listing) -> int:
+        """Return the last price of a listing, 0 where nothing has traded."""
+        market = self._engine.markets[self.number(listing)]
+        market.look_again()
+        return market.last_ticks
+
     def place(self, form: OrderForm) -> PaperOrder:
         """Ask for an order; raises BadQueryError where it is refused at once."""
-        self.look()
-        if form.listing.status != "TRADING":
-            raise BadQueryError(-1013, "Market is closed.")
-        client_id = form.client_id or secrets.token_hex(_MADE_ID_BYTES)
-        if client_id in self._open:
+        (order,) = self._placed([form], [form.request])
+        return order
+
+    def place_list(self, form: ListForm) -> PaperList:
+        """Ask for a pair of orders of which one ends the other; both are refused or none."""
+        client_id = form.client_id or _made_id()
+        if any(one.client_id == client_id and not one.done for one in self.lists.values()):
             raise BadQueryError(NEW_ORDER_REJECTED, "Duplicate order sent.")
+        stop, profit = form.stop, form.profit
+        list_id = len(self.lists) + 1
+        first, second = self._placed(
+            [stop, profit], [stop.request, replace(profit.request, sibling_id=GROUP)], list_id
+        )
+        made = PaperList(list_id, client_id, (first, second), first.created_us)
+        self.lists[list_id] = made
+        return made
+
+    def _placed(
+        self, forms: Sequence[OrderForm], requests: Sequence[Request], list_id: int = NO_LIST
+    ) -> list[PaperOrder]:
+        self.look()
+        if any(form.listing.status != "TRADING" for form in forms):
+            raise BadQueryError(-1013, "Market is closed.")
+        client_ids = [form.client_id or _made_id() for form in forms]
+        if any(map(self._has_open, client_ids)):
+            raise BadQueryError(NEW_ORDER_REJECTED, "Duplicate order sent.")
+        self.counts.check(len(forms))
         at_us = self._asking()
         try:
-            order_id = self._engine.orders_of_person(at_us).place(form.request)[0]
+            order_ids = self._engine.orders_of_person(at_us).place(*requests)
         except KernelError as error:
-            raise _refused(error) from None
-        order = PaperOrder(
-            form, order_id, client_id, self.quote_asset, self._engine.money_decimals, at_us
-        )
-        self.orders[order_id] = self._open[client_id] = order
+            raise kernel_refusal(error) from None
+        self.counts.add(len(forms))
+        orders = [
+            PaperOrder(
+                *(form, order_id, client_id, self.quote_asset, self._engine.money_decimals),
+                *(at_us, list_id),
+            )
+            for form, order_id, client_id in zip(forms, order_ids, client_ids, strict=True)
+        ]
+        for order in orders:
+            self.orders[order.order_id] = self._open[order.order_id] = order
         self._engine.show()
-        self._take()
-        return order
+        return orders
 
     def check(self, form: OrderForm) -> None:
         """Refuse an order that `place` would refuse at once, and do nothing else."""
@@ -188,21 +194,34 @@ class PaperExchange:
         try:
             self._engine.orders_of_person(self._clock_us()).place(form.request)
         except KernelError as error:
-            raise _refused(error) from None
+            raise kernel_refusal(error) from None
         finally:
             self._engine.show()
             self._engine.restore(checkpoint)
 
     def cancel(self, order: PaperOrder, client_id: str) -> None:
         """Ask to cancel an open order under a name, made up where there is none."""
-        order.canceled_as = client_id or secrets.token_hex(_MADE_ID_BYTES)
+        order.canceled_as = client_id or _made_id()
         if order.cancel_asked:
             return
         try:
             self._engine.orders_of_person(self._asking()).cancel(order.order_id)
         except KernelError as error:
-            raise _refused(error) from None
+            raise kernel_refusal(error) from None
         order.cancel_asked = True
+        self._engine.show()
+        self._take()
+
+    def amend(self, order: PaperOrder, qty_lots: int, client_id: str) -> None:
+        """Ask for less of an open order, under a new name, made up where there is none."""
+        client_id = client_id or _made_id()
+        if client_id != order.client_id and self._has_open(client_id):
+            raise BadQueryError(NEW_ORDER_REJECTED, "Duplicate order sent.")
+        try:
+            self._engine.orders_of_person(self._asking()).amend(order.order_id, qty_lots=qty_lots)
+        except KernelError as error:
+            raise kernel_refusal(error) from None
+        order.amendment = qty_lots, client_id
         self._engine.show()
         self._take()
 
@@ -221,36 +240,21 @@ class PaperExchange:
     def open_orders(self, listing: Listing | None = None) -> list[PaperOrder]:
         """Return the open orders of one symbol, or of all, oldest first."""
         found = [one for one in self._open.values() if listing in (None, one.form.listing)]
-        return sorted(found, key=lambda one: one.order_id)
+        return sorted((one for one in found if one.shown), key=lambda one: one.order_id)
 
-    def balances(self) -> dict[str, tuple[str, str]]:
+    def balances(self) -> Balances:
         """Return what is free and what open orders lock, as text, by asset."""
-        decimals = self._engine.money_decimals
-        account = self._engine.account(Lane.BASE)
-        cash = i128(account["cash_atoms"])
-        free = min(max(i128(account["free_atoms"]), 0), cash)
-        texts = (format_decimal(free, decimals), format_decimal(cash - free, decimals))
-        found = {self.quote_asset: texts}
-        asked = self._sells()
-        for number, (base, market) in enumerate(
-            zip(self.base_assets, self._engine.markets, strict=True)
-        ):
-            market.look_again()
-            held = market.position_lots
-            locked = min(asked.get(number, 0), held)
-            qty = self._listings[number].wire.qty
-            found[base] = (qty(held - locked), qty(locked))
-        return found
+        return read_balances(
+            *(self._engine, self._listings, self.base_assets, self.quote_asset),
+            self._open.values(),
+        )
 
-    def _sells(self) -> dict[int, int]:
-        """Lots that sells at the venue ask for, by the instrument's number."""
-        asked: dict[int, int] = {}
-        for order in self._open.values():
-            if order.arrived and not order.is_buy:
-                request = order.form.request
-                left = request.qty_lots - order.filled_lots
-                asked[request.market] = asked.get(request.market, 0) + left
-        return asked
+    def _has_open(self, client_id: str) -> bool:
+        """Whether an open order has a client's name, or is about to."""
+        return any(
+            client_id in (one.client_id, one.amendment and one.amendment[1])
+            for one in self._open.values()
+        )
 
     def _asking(self) -> int:
         self._asked_us = max(self._clock_us(), int(self._engine.snapshot["stream_us"]))
@@ -273,34 +277,71 @@ class PaperExchange:
         events, fills = ledger.order_events, ledger.fills
         if events.head == self._events_seen and fills.head == self._fills_seen:
             return
-        steps: list[tuple[tuple[int, int], np.void]] = []
-        for event in events.since(self._events_seen):
-            last = int(event["change"]) in _LAST_CHANGES
-            steps.append(((int(event["input"]), 2 if last else 0), event))
-        steps += [((int(fill["input"]), 1), fill) for fill in fills.since(self._fills_seen)]
+        steps = [((int(one["input"]), _place(one)), one) for one in events.since(self._events_seen)]
+        steps += [((int(one["input"]), _FILL), one) for one in fills.since(self._fills_seen)]
         steps.sort(key=lambda step: step[0])
         self._events_seen, self._fills_seen = events.head, fills.head
         for (_, place), record in steps:
             order = self.orders.get(int(record["order_id"]))
             if order is not None:
-                self._step(order, record, is_fill=place == 1)
+                self._step(order, record, is_fill=place == _FILL)
         self._tell_balances()
+        self._withdraw()
 
     def _step(self, order: PaperOrder, record: np.void, *, is_fill: bool) -> None:
         fill: PaperFill | None = None
         if is_fill:
             kind = "TRADE"
+            if not order.fills:
+                self.counts.filled(is_maker=int(record["role"]) == Role.MAKER)
             fill = order.fill(record, len(self.fills) + 1)
             self.fills.append(fill)
         else:
             kind = order.change(record)
         if order.done:
-            self._open.pop(order.client_id, None)
-        if not kind or not order.shown:
-            return
-        at_us = self.updated_us = int(record["ts_us"])
+            self._open.pop(order.order_id, None)
+        at_us = int(record["ts_us"])
+        pair = self.lists.get(order.list_id)
+        if kind and order.shown:
+            self.updated_us = at_us
+            self._execution_count += 1
+            order.execution_id = self._execution_count
+            if pair is None or pair.begun:
+                self._tell(lambda unit_us: order.report(kind, fill, at_us, unit_us))
+            elif self._told:
+                pair.untold.append(order.report_later(kind, fill, at_us))
+        if pair is not None:
+            self._step_list(pair, order, at_us)
+
+    def _step_list(self, pair: PaperList, order: PaperOrder, at_us: int) -> None:
+        """Begin a pair once both its orders are there or one is refused, and say when it ends."""
+        if not pair.begun and (order.refusal or all(one.arrived for one in pair.orders)):
+            pair.begun = True
+            if order.refusal:
+                pair.refusal = order.refusal
+                for one in pair.orders:
+                    one.withdrawn = not one.fills
+                self._withdrawn += [one for one in pair.orders if not one.done]
+            if pair.shown:
+                for event in pair.untold:
+                    self._tell(event)
+                self._tell(lambda unit_us: pair.event(at_us, unit_us))
+            pair.untold.clear()
+        if pair.done and pair.shown and not (pair.ended or pair.refusal):
+            pair.ended = True
+            self._tell(lambda unit_us: pair.event(at_us, unit_us))
+
+    def _withdraw(self) -> None:
+        """End orders whose other half was refused."""
+        while self._withdrawn:
+            order = self._withdrawn.pop()
+            # it may have ended meanwhile
+            with suppress(BadQueryError):
+                self.cancel(order, "")
+
+    def _tell(self, event: Event) -> None:
         for told in self._told:
-            told(lambda unit_us: order.report(kind, fill, at_us, unit_us))
+            told(event)
 
     def _tell_balances(self) -> None:
         if not self._told:
@@ -309,34 +350,17 @@ class PaperExchange:
         changed = [asset for asset, both in balances.items() if self._balances.get(asset) != both]
         self._balances = balances
         at_us = self.updated_us
-        if not changed:
-            return
-        for told in self._told:
-            told(lambda unit_us: account_position(balances, changed, at_us, unit_us))
+        if changed:
+            self._tell(lambda unit_us: account_position(balances, changed, at_us, unit_us))
 
 
-def account_position(
-    balances: Mapping[str, tuple[str, str]], assets: Sequence[str], ts_us: int, unit_us: int
-) -> dict[str, Any]:
-    """Return the event that tells the balances of some assets."""
-    return {
-        "e": "outboundAccountPosition",
-        "E": ts_us // unit_us,
-        "u": ts_us // unit_us,
-        "B": [{"a": one, "f": balances[one][0], "l": balances[one][1]} for one in assets],
-    }
+def _place(event: np.void) -> int:
+    """Where an event stands among those of its input: ends and amendments come behind fills."""
+    change = int(event["change"])
+    if change == Change.AMENDED:
+        return _AMENDED
+    return _LAST if change in _LAST_CHANGES else _FIRST
 
 
-def _refused(error: KernelError) -> BadQueryError:
-    if error.status == "UNKNOWN_ORDER":
-        return BadQueryError(-2011, "Unknown order sent.")
-    name = _FILTERS.get(error.status, error.status)
-    if name in _OWN_FILTERS or error.status in _FILTERS:
-        return BadQueryError(-1013, f"Filter failure: {name}")
-    return BadQueryError(NEW_ORDER_REJECTED, f"{error.status}: {error}")
-
-
-def _whole(trades: Trades) -> Trades:
-    """Return trades without rows that are no trades, such as those that were voided."""
-    sound = (trades.price_ticks > 0) & (trades.qty_lots > 0)
-    return trades if sound.all() else picked(trades, sound)
+def _made_id() -> str:
+    return secrets.token_hex(_MADE_ID_BYTES)

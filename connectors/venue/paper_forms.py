@@ -1,16 +1,16 @@
-"""An order as Binance's API writes it, to the kernel's order and its answers."""
+"""An order as Binance's API writes it, to the kernel's order."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flowtape.connectors.venue.listing import Listing
+from flowtape.connectors.venue.paper_limits import TRAILING_BIPS
+from flowtape.connectors.venue.paper_sent import Sent, both_missing, illegal, missing, units_max
 from flowtape.connectors.venue.queries import BadQueryError
-from flowtape.connectors.venue.rules import TOP_DIGITS
 from flowtape.connectors.venue.wire import SPOT_DECIMALS
+from flowtape.stream.decimals import format_decimal
 from flowtape.stream.execution import TimeInForce
 from flowtape.stream.orders import Request
-from flowtape.stream.trades import BUY, SELL
 
 ORDER_FIELDS = frozenset(
     {
@@ -21,36 +21,45 @@ ORDER_FIELDS = frozenset(
 )
 NEW_ORDER_REJECTED = -2010
 
-_NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?", re.ASCII)
-_CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}", re.ASCII)
 _PREVENTION = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
-_INT64_MAX = 2**63 - 1
-_ANSWERS = ("ACK", "RESULT", "FULL")
+ANSWERS = ("ACK", "RESULT", "FULL")
+_PPM_PER_BIP = 100
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What an order type must name and whether it has a time in force; all take a quantity."""
+    """What an order type must name, of what it must name one at least, and what it is answered."""
 
     needs: tuple[str, ...]
-    in_force: bool = False
+    either: tuple[str, ...] = ()
     answer: str = "ACK"
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """What it may name."""
+        return self.needs + self.either
 
+
+_WHEN = ("stopPrice", "trailingDelta")
 _KINDS = {
-    "LIMIT": _Kind(("timeInForce", "quantity", "price"), True, "FULL"),
+    "LIMIT": _Kind(("timeInForce", "quantity", "price"), answer="FULL"),
     "LIMIT_MAKER": _Kind(("quantity", "price")),
-    "MARKET": _Kind(("quantity",), answer="FULL"),
-    "STOP_LOSS": _Kind(("quantity", "stopPrice")),
-    "STOP_LOSS_LIMIT": _Kind(("timeInForce", "quantity", "price", "stopPrice"), True),
-    "TAKE_PROFIT": _Kind(("quantity", "stopPrice")),
-    "TAKE_PROFIT_LIMIT": _Kind(("timeInForce", "quantity", "price", "stopPrice"), True),
+    "MARKET": _Kind((), ("quantity", "quoteOrderQty"), answer="FULL"),
+    "STOP_LOSS": _Kind(("quantity",), _WHEN),
+    "STOP_LOSS_LIMIT": _Kind(("timeInForce", "quantity", "price"), _WHEN),
+    "TAKE_PROFIT": _Kind(("quantity",), _WHEN),
+    "TAKE_PROFIT_LIMIT": _Kind(("timeInForce", "quantity", "price"), _WHEN),
 }
+_NOT_OF_ALL = ("timeInForce", "price", "stopPrice", "trailingDelta", "quoteOrderQty")
 
 
 @dataclass(frozen=True, slots=True)
 class OrderForm:
-    """An order as it was sent and checked; `client_id` is empty where the venue is to choose it."""
+    """An order as it was sent and checked.
+
+    `client_id` is empty where the venue is to choose it, `quote_qty` where no amount of the quote
+    asset was asked for; `trailing_bips` is 0 for an order that does not trail.
+    """
 
     listing: Listing
     kind: str
@@ -59,96 +68,128 @@ class OrderForm:
     answer: str
     prevention: str
     request: Request
+    quote_qty: str = ""
+    trailing_bips: int = 0
 
     @property
     def waits(self) -> bool:
         """Whether it waits for a price before it works."""
-        return bool(self.request.stop_ticks or self.request.take_profit_ticks)
+        return bool(self.stop_ticks or self.trailing_bips)
+
+    @property
+    def stop_ticks(self) -> int:
+        """The price it waits for, or trails from; 0 for none."""
+        request = self.request
+        return request.stop_ticks or request.take_profit_ticks or request.trail_from_ticks
 
 
-def read_order(values: Mapping[str, str], listing: Listing, market: int) -> OrderForm:
-    """Return the order of a query; raises BadQueryError as Binance refuses it."""
-    for name in ("side", "type"):
-        if name not in values:
-            raise missing(name)
-    side = {"BUY": BUY, "SELL": SELL}.get(values["side"])
-    if side is None:
-        raise BadQueryError(-1117, "Invalid side.")
-    kind = _KINDS.get(values["type"])
+def read_order(
+    values: Mapping[str, str], listing: Listing, market: int, last_ticks: int = 0
+) -> OrderForm:
+    """Return the order of a query; raises BadQueryError as Binance refuses it.
+
+    `last_ticks` is the last price, 0 where nothing has traded yet.
+    """
+    if "type" not in values:
+        raise missing("type")
+    return read_sent(Sent(values), values["type"], listing, market, last_ticks)
+
+
+def read_sent(
+    sent: Sent, kind_name: str, listing: Listing, market: int, last_ticks: int
+) -> OrderForm:
+    """Return an order of a type, of which `sent` has the rest."""
+    side = sent.side()
+    kind = _KINDS.get(kind_name)
     if kind is None:
         raise BadQueryError(-1116, "Invalid orderType.")
-    _check_fields(values, kind)
-    in_force = values.get("timeInForce", "GTC")
+    _check_fields(sent, kind)
+    in_force = sent.get("timeInForce") or "GTC"
     if in_force not in ("GTC", "IOC", "FOK"):
         raise BadQueryError(-1115, "Invalid timeInForce.")
-    stop_ticks = _price(values, "stopPrice", listing)
-    profits = values["type"].startswith("TAKE_PROFIT")
-    qty_lots = _qty(values, "quantity", listing)
+    stop_ticks = sent.price_ticks("stopPrice", listing)
+    profits = kind_name.startswith("TAKE_PROFIT")
+    bips = _trailing_bips(sent, kind_name)
+    quote_qty, qty_lots = "", sent.qty_lots("quantity", listing)
+    if not qty_lots:
+        quote_qty, qty_lots = _of_quote(sent, listing, last_ticks)
     request = Request(
         side=side,
         qty_lots=qty_lots,
-        limit_ticks=_price(values, "price", listing),
-        stop_ticks=0 if profits else stop_ticks,
-        take_profit_ticks=stop_ticks if profits else 0,
+        limit_ticks=sent.price_ticks("price", listing),
+        stop_ticks=0 if profits or bips else stop_ticks,
+        take_profit_ticks=stop_ticks if profits and not bips else 0,
+        trail_ppm=bips * _PPM_PER_BIP,
+        trail_from_ticks=stop_ticks if bips else 0,
         time_in_force=TimeInForce[in_force],
-        post_only=values["type"] == "LIMIT_MAKER",
-        display_lots=_iceberg(values, qty_lots, in_force, listing),
+        post_only=kind_name == "LIMIT_MAKER",
+        display_lots=_iceberg(sent, qty_lots, in_force, listing),
         market=market,
     )
     return OrderForm(
         listing,
-        values["type"],
+        kind_name,
         in_force,
-        client_id_of(values, "newClientOrderId"),
-        _chosen(values, "newOrderRespType", _ANSWERS, kind.answer),
-        _chosen(values, "selfTradePreventionMode", _PREVENTION, "NONE"),
+        sent.client_id(),
+        sent.chosen("newOrderRespType", ANSWERS, kind.answer),
+        sent.chosen("selfTradePreventionMode", _PREVENTION, "NONE"),
         request,
+        quote_qty,
+        bips,
     )
 
 
-def client_id_of(values: Mapping[str, str], name: str) -> str:
-    """Return a client's own name for an order, empty when none was sent."""
-    text = values.get(name)
-    if text is not None and not _CLIENT_ID.fullmatch(text):
-        raise _illegal(name, r"^[\.A-Z\:/a-z0-9_-]{1,36}$")
-    return text or ""
-
-
-def missing(name: str) -> BadQueryError:
-    """Return the refusal of a query that lacks a parameter."""
-    return BadQueryError(
-        -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
-    )
-
-
-def _check_fields(values: Mapping[str, str], kind: _Kind) -> None:
-    if "quoteOrderQty" in values:
-        raise BadQueryError(
-            NEW_ORDER_REJECTED, "Quote order qty market orders are not support for this symbol."
-        )
-    if "trailingDelta" in values:
-        raise BadQueryError(
-            NEW_ORDER_REJECTED, "Trailing stop orders are not supported for this symbol."
-        )
+def _check_fields(sent: Sent, kind: _Kind) -> None:
     for name in kind.needs:
-        if name not in values:
-            raise missing(name)
-    for name in ("timeInForce", "price", "stopPrice"):
-        if name in values and name not in kind.needs:
-            raise BadQueryError(-1106, f"Parameter '{name}' sent when not required.")
-    if "icebergQty" in values and "price" not in kind.needs:
-        raise BadQueryError(-1106, "Parameter 'icebergQty' sent when not required.")
+        if name not in sent:
+            raise missing(sent.name(name))
+    if kind.either and not any(name in sent for name in kind.either):
+        raise both_missing(*map(sent.name, kind.either))
+    for name in _NOT_OF_ALL:
+        if name in sent and name not in kind.takes:
+            raise sent.not_required(name)
+    if "icebergQty" in sent and "price" not in kind.needs:
+        raise sent.not_required("icebergQty")
+    if "quantity" in sent and "quoteOrderQty" in sent:
+        raise BadQueryError(-1128, "Combination of optional parameters invalid.")
 
 
-def _chosen(values: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:
-    choice = values.get(name, default)
-    if choice not in known:
-        raise BadQueryError(-1130, f"Data sent for parameter '{name}' is not valid.")
-    return choice
+def _of_quote(sent: Sent, listing: Listing, last_ticks: int) -> tuple[str, int]:
+    """Return an amount of the quote asset, and the lots that it pays for at the last price."""
+    parts = sent.parts("quoteOrderQty", SPOT_DECIMALS)
+    if parts is None:
+        return "", 0
+    if not last_ticks:
+        raise BadQueryError(
+            NEW_ORDER_REJECTED, "Order book liquidity is less than symbol minimum quantity."
+        )
+    whole, part = parts
+    units = int(whole + part.ljust(SPOT_DECIMALS, "0"))
+    instrument = listing.instrument
+    scale = 10 ** (instrument.price_decimals + instrument.qty_decimals)
+    qty_lots = units * scale // (last_ticks * 10**SPOT_DECIMALS)
+    if not 1 <= qty_lots <= units_max(instrument.qty_decimals):
+        raise BadQueryError(-1013, "Filter failure: LOT_SIZE")
+    return format_decimal(units, SPOT_DECIMALS), qty_lots
 
 
-def _iceberg(values: Mapping[str, str], qty_lots: int, in_force: str, listing: Listing) -> int:
-    shown = _qty(values, "icebergQty", listing)
+def _trailing_bips(sent: Sent, kind_name: str) -> int:
+    text = sent.get("trailingDelta")
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
+        raise illegal(sent.name("trailingDelta"), "^[0-9]{1,19}$")
+    least, most = TRAILING_BIPS
+    if not least <= int(text) <= most:
+        raise BadQueryError(-1013, "Filter failure: TRAILING_DELTA")
+    # a trailing order of the kernel becomes a market order, and begins where it is favourable
+    if kind_name.endswith("LIMIT") or (kind_name == "STOP_LOSS" and "stopPrice" in sent):
+        raise BadQueryError(-1014, "Unsupported order combination.")
+    return int(text)
+
+
+def _iceberg(sent: Sent, qty_lots: int, in_force: str, listing: Listing) -> int:
+    shown = sent.qty_lots("icebergQty", listing)
     if shown > qty_lots:
         raise BadQueryError(NEW_ORDER_REJECTED, "IcebergQty exceeds QTY.")
     if shown in (0, qty_lots):
@@ -156,35 +197,3 @@ def _iceberg(values: Mapping[str, str], qty_lots: int, in_force: str, listing: L
     if in_force != "GTC":
         raise BadQueryError(-1014, "Unsupported order combination.")
     return shown
-
-
-def _price(values: Mapping[str, str], name: str, listing: Listing) -> int:
-    return _units(values, name, listing.instrument.price_decimals, "PRICE_FILTER")
-
-
-def _qty(values: Mapping[str, str], name: str, listing: Listing) -> int:
-    return _units(values, name, listing.instrument.qty_decimals, "LOT_SIZE")
-
-
-def _units(values: Mapping[str, str], name: str, decimals: int, filter_type: str) -> int:
-    """Return a price in ticks or a quantity in lots, within what `exchangeInfo` states; else 0."""
-    text = values.get(name)
-    if text is None:
-        return 0
-    if not _NUMBER.fullmatch(text):
-        raise _illegal(name, r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
-    whole, _, part = text.partition(".")
-    part = part.rstrip("0")
-    if len(part) > max(decimals, SPOT_DECIMALS):
-        raise BadQueryError(-1111, f"Parameter '{name}' has too much precision.")
-    units = int(whole + part.ljust(decimals, "0")) if len(part) <= decimals else 0
-    none_shown = name == "icebergQty" and not part and not whole.strip("0")
-    if not 1 <= units <= min(10 ** (decimals + TOP_DIGITS), _INT64_MAX) and not none_shown:
-        raise BadQueryError(-1013, f"Filter failure: {filter_type}")
-    return units
-
-
-def _illegal(name: str, legal: str) -> BadQueryError:
-    return BadQueryError(
-        -1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'."
-    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from flowtape.connectors.binance.decode import MICROSECONDS_FROM
-from flowtape.connectors.venue.paper_forms import missing
+from flowtape.connectors.venue.paper_sent import missing
 from flowtape.connectors.venue.queries import BadQueryError
 
 KEY_CHARS = 64

@@ -26,12 +26,20 @@ class Answer:
 
 
 class BadQueryError(Exception):
-    """A query that is refused, with Binance's code and text."""
+    """A query that is refused, with Binance's code and text, and `data` where there is more."""
 
-    def __init__(self, code: int, msg: str, status: int = 400) -> None:
+    def __init__(
+        self, code: int, msg: str, status: int = 400, data: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(msg)
         self.code = code
         self.status = status
+        self.data = data
+
+    def body(self) -> dict[str, Any]:
+        """Return the error as JSON's object."""
+        more = {} if self.data is None else {"data": self.data}
+        return {"code": self.code, "msg": str(self), **more}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from flowtape.connectors.binance.messages import encode
 from flowtape.connectors.venue.connection import VenueConnection
 from flowtape.connectors.venue.frames import text_frames, wrapped
 from flowtape.connectors.venue.hub import Hub
-from flowtape.connectors.venue.paper_exchange import Event, PaperExchange
+from flowtape.connectors.venue.paper_exchange import PaperExchange
 from flowtape.connectors.venue.paper_keys import made_key
+from flowtape.connectors.venue.paper_orders import Event
 from flowtape.connectors.venue.queries import BadQueryError
 
 LISTEN_S = 3_600.0

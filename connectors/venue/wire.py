@@ -9,7 +9,7 @@ from flowtape.connectors.binance.messages import (
     ServerShutdown,
     encode,
 )
-from flowtape.connectors.binance.rows import Row, trades_of
+from flowtape.connectors.binance.rows import Row
 from flowtape.connectors.venue.frames import Shape, wrapped
 from flowtape.stream.decimals import format_decimal
 from flowtape.stream.instrument import Instrument
@@ -83,11 +83,6 @@ class Wire:
         )
         payloads = [self._trade % row for row in zip(*columns, strict=True)]
         return wrapped(f"{self.instrument.symbol.lower()}@trade", payloads, shape)
-
-    def frame(self, row: Row, event_us: int, *, combined: bool, micros: bool) -> str:
-        """Return the stream's frame of one trade."""
-        events = np.array([event_us], np.int64)
-        return self.agg_trades(trades_of([row]), events, Shape(combined, micros))[0].decode()
 
     def rest_rows(self, rows: list[Row], *, micros: bool) -> bytes:
         """Return the REST answer that holds `rows`."""

@@ -219,7 +219,8 @@ def test_mistakes_are_one_line(run: Run, tapes: Path, tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         for said, expected in (
-            (["NOPE"], "no tape 'NOPE' in"),
+            (["NOPE"], "get it with `flowtape fetch NOPE --from DAY`, or make one with"),
+            (["um/NOPE"], "`flowtape fetch NOPE --market um --from DAY`"),
             (["spot/BTCUSDT", "--port", str(port)], f"port {port} is in use; choose another"),
             (["spot/BTCUSDT", "--speed", "0"], "speed must be 0.1 to 10000 or max, was 0"),
             (["ETHUSDT", "ETHUSDT"], "is on the venue twice; name each tape once"),

@@ -1,5 +1,6 @@
 """`flowtape watch` beside `live` and `record`, each a process of its own."""
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from flowtape.cli.watch_keeping import left_watching, note_watched
+from flowtape.stream.errors import InputError
 from flowtape.stream.session import Session
 from tests.cli.conftest import Run
 from tests.cli.test_live import command, flowtape, venue
@@ -125,12 +128,65 @@ def test_a_watcher_stays_while_a_killed_recording_is_taken_up(tmp_path: Path) ->
                 with started([*record, "--resume", "--for", "4s"]) as again:
                     assert "goes on behind input" in finished(again)
                 out = finished(watcher)
+    assert f"ws://127.0.0.1:{port} is away (" in out
+    assert re.search("^session [0-9A-Z]{26} goes on$", out, re.MULTILINE)
     assert "its end among them" in out
     (folder,) = tmp_path.iterdir()
     summary = Session.open(folder).summary
     assert summary is not None
     assert f"{summary.input_count:,} inputs of session {folder.name}" in out
     assert f"\n{summary.trade_count:,} trades, 0 gaps\n" in out
+
+
+def number(pattern: str, text: str) -> int:
+    return int(found(pattern, text).replace(",", ""))
+
+
+def kept_bytes(home: Path) -> int:
+    """Return how much a watcher has kept of inputs."""
+    return sum(path.stat().st_size for path in home.glob("*/*/inputs/*") if path.is_file())
+
+
+@pytest.mark.parametrize("left_by", [signal.SIGINT, signal.SIGKILL])
+def test_a_watcher_that_was_left_goes_on_by_number(tmp_path: Path, left_by: signal.Signals) -> None:
+    with venue(speed=1.0) as server:
+        live = command(
+            server, "live", "BTCUSDT", "--no-dashboard", "--home", tmp_path / "a", "--hub", "0"
+        )
+        with started(live) as session:
+            url = found(URL, next_line(session, "follow it elsewhere with"))
+            next_line(session, "following BTCUSDT")
+            words = ("--no-dashboard", "--home", tmp_path / "b")
+            with started(watch(url, *words, "--record")) as first:
+                next_line(first, "watching BTCUSDT in session")
+                for _ in range(600):
+                    if kept_bytes(tmp_path / "b") > 4_000:
+                        break
+                    time.sleep(0.02)
+                (kept,) = (tmp_path / "b").glob("*/*")
+                theirs = json.loads((kept / "watched.json").read_text())["session"]
+                with pytest.raises(InputError, match=f"session {kept.name} goes on; stop it first"):
+                    left_watching(kept.parent, theirs)
+                first.send_signal(left_by)
+                left, _ = first.communicate(timeout=60)
+            with started(watch(url, *words, "--resume")) as second:
+                had = number("goes on behind input ([0-9,]+)$", next_line(second, "goes on behind"))
+                next_line(second, "watching BTCUSDT in session")
+                session.send_signal(signal.SIGINT)
+                told = finished(session)
+                out = finished(second)
+    with pytest.raises(InputError, match=f"has all of {theirs}; there is nothing to go on with"):
+        left_watching(kept.parent, theirs)
+    if left_by is signal.SIGINT:
+        assert "go on with: flowtape watch URL --resume" in left
+    summary = Session.open(kept).summary
+    assert summary is not None
+    assert had > 0
+    assert "its end among them" in out
+    assert had + number("^([0-9,]+) inputs of session", out) == summary.input_count
+    digest = "^digest ([0-9a-f]{64})$"
+    assert found(digest, out) == found(digest, told)
+    assert flowtape("verify", "last", "--home", tmp_path / "b").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -141,6 +197,7 @@ def test_a_watcher_stays_while_a_killed_recording_is_taken_up(tmp_path: Path) ->
         (["ws://127.0.0.1:9", "--trade", "--no-dashboard"], "--trade needs the dashboard"),
         (["ws://127.0.0.1:9", "--label", "x"], "--label names a session that is kept"),
         (["ws://127.0.0.1:9", "--set", "a=1"], "--set needs --strategy"),
+        (["ws://127.0.0.1:9", "--resume", "--label", "x", "--record"], "--resume goes on with a"),
     ],
 )
 def test_mistakes_are_told_in_one_line(run: Run, words: list[str], said: str) -> None:
@@ -149,6 +206,16 @@ def test_mistakes_are_told_in_one_line(run: Run, words: list[str], said: str) ->
     assert err.startswith("flowtape: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_what_cannot_be_gone_on_with_is_told_in_one_line(tmp_path: Path) -> None:
+    root = tmp_path / "sessions"
+    with pytest.raises(InputError, match=r"no session below .* was kept of 01K; start one with"):
+        left_watching(root, "01K")
+    (root / "01B").mkdir(parents=True)
+    note_watched(root / "01B", "01K")
+    with pytest.raises(InputError, match=r"no session below .* was kept of 01C"):
+        left_watching(root, "01C")
 
 
 def test_a_hub_that_cannot_be_is_told_before_anything_is_made(run: Run, tmp_path: Path) -> None:

@@ -41,10 +41,34 @@ async def main(address: str, key: str, secret: str) -> None:
     watching = asyncio.ensure_future(exchange.watch_orders("BTC/USDT"))
     await asyncio.sleep(1)
     called = await exchange.create_order_ws("BTC/USDT", "limit", "buy", 0.001, 10_000)
-    watched = await asyncio.wait_for(watching, 20)
+    watched = [[one["id"], one["status"]] for one in await asyncio.wait_for(watching, 20)]
+    spent = await exchange.create_market_buy_order_with_cost("BTC/USDT", 100)
+    moved_order = await exchange.edit_order(called["id"], "BTC/USDT", "limit", "buy", 0.001, 11_000)
+    pair = await exchange.private_post_orderlist_oco(
+        {
+            "symbol": "BTCUSDT",
+            "side": "SELL",
+            "quantity": "0.001",
+            "aboveType": "LIMIT_MAKER",
+            "abovePrice": "900000",
+            "belowType": "STOP_LOSS_LIMIT",
+            "belowStopPrice": "10000",
+            "belowPrice": "9900",
+            "belowTimeInForce": "GTC",
+        }
+    )
+    lists = await exchange.private_get_openorderlist()
+    ended = await exchange.cancel_all_orders("BTC/USDT")
     found = {
+        "spent": spent["info"],
+        "moved": moved_order["info"],
+        "pair": pair,
+        "lists": [one["orderListId"] for one in lists],
+        "replaced": (await exchange.fetch_order(called["id"], "BTC/USDT"))["status"],
+        "ended": len(ended),
+        "left": len(await exchange.fetch_open_orders("BTC/USDT")),
         "called": called["id"],
-        "watched": [[order["id"], order["status"]] for order in watched],
+        "watched": watched,
         "bought": bought["info"],
         "status": bought["status"],
         "filled": bought["filled"],

@@ -41,6 +41,46 @@ async def main(address: str, key: str, secret: str) -> None:
         status = await client.ws_get_order(symbol="BTCUSDT", orderId=bought["orderId"])
         while not events or events[-1].get("x") != "CANCELED":
             events.append(await asyncio.wait_for(socket.recv(), 10))
+        spent = await client.create_order(
+            symbol="BTCUSDT", side="BUY", type="MARKET", quoteOrderQty="100"
+        )
+        pair = await client.order_oco_sell(
+            symbol="BTCUSDT",
+            quantity="0.001",
+            aboveType="LIMIT_MAKER",
+            abovePrice="900000.00",
+            belowType="STOP_LOSS",
+            belowStopPrice="10000.00",
+        )
+        again = await client.order_limit_buy(symbol="BTCUSDT", quantity="0.001", price="10000.00")
+        replaced = await client.cancel_replace_order(
+            symbol="BTCUSDT",
+            side="BUY",
+            type="LIMIT",
+            timeInForce="GTC",
+            quantity="0.001",
+            price="11000.00",
+            cancelReplaceMode="STOP_ON_FAILURE",
+            cancelOrderId=again["orderId"],
+        )
+        not_there = await refused(
+            client.cancel_replace_order(
+                symbol="BTCUSDT",
+                side="BUY",
+                type="LIMIT",
+                timeInForce="GTC",
+                quantity="0.001",
+                price="11000.00",
+                cancelReplaceMode="STOP_ON_FAILURE",
+                cancelOrderId=again["orderId"],
+            )
+        )
+        opened_lists = await client.get_open_oco_orders()
+        asked_list = await client.ws_get_oco_order(orderListId=pair["orderListId"])
+        lists = []
+        while not lists:
+            event = await asyncio.wait_for(socket.recv(), 10)
+            lists += [event] if event["e"] == "listStatus" else []
     listen_key = await client.stream_get_listen_key()
     await client.stream_keepalive(listen_key)
     await client.stream_close(listen_key)
@@ -54,6 +94,13 @@ async def main(address: str, key: str, secret: str) -> None:
         "gone": gone,
         "status": status,
         "events": events,
+        "spent": spent,
+        "pair": pair,
+        "replaced": replaced,
+        "not_there": not_there,
+        "opened_lists": opened_lists,
+        "asked_list": asked_list,
+        "lists": lists,
         "account": await client.get_account(omitZeroBalances="true"),
         "orders": await client.get_all_orders(symbol="BTCUSDT"),
         "trades": await client.get_my_trades(symbol="BTCUSDT"),

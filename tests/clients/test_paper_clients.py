@@ -61,28 +61,40 @@ def traded(client: str, venue: list[str]) -> dict[str, Any]:
 
 
 def check_bought(
-    order: dict[str, Any], trades: list[dict[str, Any]], balance: dict[str, Decimal]
+    bought: dict[str, Any],
+    spent: dict[str, Any],
+    trades: list[dict[str, Any]],
+    balance: dict[str, Decimal],
 ) -> None:
-    """The order is filled as its trades say, and the balance is what they leave."""
-    assert order["status"] == "FILLED"
-    assert Decimal(order["executedQty"]) == QTY
-    assert sum(Decimal(trade["qty"]) for trade in trades) == QTY
-    paid = sum(Decimal(trade["quoteQty"]) for trade in trades)
-    assert Decimal(order["cummulativeQuoteQty"]) == paid
+    """Both orders are filled as their trades say, and the balance is what they leave."""
+    assert Decimal(bought["executedQty"]) == QTY
+    # whole lots for 100 USDT at the last price, which moves a little
+    assert abs(Decimal(spent["cummulativeQuoteQty"]) - 100) < 2
+    assert Decimal(spent["origQuoteOrderQty"]) == 100
+    for order in (bought, spent):
+        assert order["status"] == "FILLED"
+        own = [trade for trade in trades if trade["orderId"] == order["orderId"]]
+        assert sum(Decimal(trade["qty"]) for trade in own) == Decimal(order["executedQty"])
+        paid = sum(Decimal(trade["quoteQty"]) for trade in own)
+        assert Decimal(order["cummulativeQuoteQty"]) == paid
     fees = sum(Decimal(trade["commission"]) for trade in trades)
     assert {trade["commissionAsset"] for trade in trades} == {"USDT"}
-    assert balance == {"BTC": QTY, "USDT": CASH - paid - fees}
+    paid = sum(Decimal(trade["quoteQty"]) for trade in trades)
+    qty = sum(Decimal(trade["qty"]) for trade in trades)
+    assert balance == {"BTC": qty, "USDT": CASH - paid - fees}
 
 
 def test_python_binance_trades(venue: list[str]) -> None:
     found = traded("paper_python_binance", venue)
     balances = found["account"]["balances"]
     check_bought(
-        found["bought"], found["trades"], {one["asset"]: Decimal(one["free"]) for one in balances}
+        *(found["bought"], found["spent"]),
+        found["trades"],
+        {one["asset"]: Decimal(one["free"]) + Decimal(one["locked"]) for one in balances},
     )
-    assert [fill["tradeId"] for fill in found["bought"]["fills"]] == [
-        trade["id"] for trade in found["trades"]
-    ]
+    fills = len(found["bought"]["fills"])
+    first_ids = [trade["id"] for trade in found["trades"]][:fills]
+    assert [fill["tradeId"] for fill in found["bought"]["fills"]] == first_ids
     resting = found["resting"]
     assert (resting["status"], resting["clientOrderId"]) == ("NEW", "mine-1")
     assert [order["orderId"] for order in found["opened"]] == [resting["orderId"]]
@@ -91,19 +103,26 @@ def test_python_binance_trades(venue: list[str]) -> None:
     assert found["canceled"]["status"] == "CANCELED"
     assert found["canceled"]["origClientOrderId"] == "mine-1"
     assert found["status"]["status"] == "FILLED"
-    assert [order["status"] for order in found["orders"]] == ["FILLED", "CANCELED"]
+    assert [order["status"] for order in found["orders"]] == [
+        *("FILLED", "CANCELED", "FILLED", "NEW", "NEW", "CANCELED", "NEW"),
+    ]
     reports = [event for event in found["events"] if event["e"] == "executionReport"]
     kinds = [report["x"] for report in reports]
-    fills = len(found["trades"])
     assert kinds == ["NEW", *["TRADE"] * fills, "NEW", "CANCELED"]
-    assert [report["t"] for report in reports[1 : fills + 1]] == [
-        trade["id"] for trade in found["trades"]
-    ]
+    assert [report["t"] for report in reports[1 : fills + 1]] == first_ids
     assert reports[-1]["C"] == "mine-1"
     assert {event["e"] for event in found["events"]} == {
         "executionReport",
         "outboundAccountPosition",
     }
+    pair = found["pair"]
+    assert (pair["listOrderStatus"], len(pair["orderReports"])) == ("EXECUTING", 2)
+    assert found["opened_lists"] == [found["asked_list"]]
+    assert found["asked_list"]["orderListId"] == pair["orderListId"]
+    (told,) = found["lists"]
+    assert (told["g"], told["l"]) == (pair["orderListId"], "EXEC_STARTED")
+    assert found["replaced"]["newOrderResponse"]["price"] == "11000.00000000"
+    assert found["not_there"] == -2022
 
 
 def test_ccxt_trades(venue: list[str]) -> None:
@@ -111,7 +130,11 @@ def test_ccxt_trades(venue: list[str]) -> None:
     balance = {
         one["asset"]: Decimal(one["free"]) + Decimal(one["locked"]) for one in found["balance"]
     }
-    check_bought(found["bought"], found["trades"], balance)
+    # cancel-replace, an order list and all that was left canceled
+    assert (found["moved"]["price"], found["replaced"]) == ("11000.00000000", "canceled")
+    assert found["lists"] == [found["pair"]["orderListId"]]
+    assert (found["ended"], found["left"]) == (2, 0)
+    check_bought(found["bought"], found["spent"], found["trades"], balance)
     assert found["watched"] == [[found["called"], "open"]]
     assert (found["status"], found["filled"]) == ("closed", float(QTY))
     assert sorted(found["opened"]) == sorted(found["ids"])
@@ -121,8 +144,14 @@ def test_ccxt_trades(venue: list[str]) -> None:
 
 def test_the_official_sdk_trades(venue: list[str]) -> None:
     found = traded("paper_sdk_spot", venue)
-    balance = {asset: Decimal(free) for asset, free, _ in found["balance"]}
-    check_bought(found["bought"], found["trades"], balance)
+    balance = {asset: Decimal(free) + Decimal(locked) for asset, free, locked in found["balance"]}
+    check_bought(found["bought"], found["spent"], found["trades"], balance)
+    assert (found["pair"]["listStatusType"], found["ended"]) == ("EXEC_STARTED", "ALL_DONE")
+    assert found["replaced"]["cancelResponse"]["status"] == "CANCELED"
+    assert found["amended"]["amendedOrder"]["qty"] == "0.00100000"
+    # two filled, one canceled, two of the list, and two of the replacement count
+    assert [interval for interval, _ in found["counts"]] == ["SECOND", "DAY"]
+    assert found["counts"][1][1] == 5
     assert found["canceled"] == "CANCELED"
     assert found["asked"] == [
         "FILLED",

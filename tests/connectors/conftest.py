@@ -8,18 +8,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import pytest
 
 from flowtape.connectors.binance.client import BinanceSource, SourceTimes
 from flowtape.connectors.binance.rows import Row, rows_of
+from flowtape.connectors.venue.paper_venue import PaperSettings
 from flowtape.connectors.venue.server import VenueServer
+from flowtape.stream.config import EngineConfig
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ports import Clock, Gap
 from flowtape.stream.trades import Trades
+from tests.connectors.paper_client import KEYS, PaperClient
 
 FIRST_ID = 1_000
 START_US = 1_760_000_000_123_456
+WALL_US = START_US + 10**12
+COUNT = 300
+"""Trades of the market of `open_account`."""
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +116,29 @@ async def open_venue(no_leaks: None) -> AsyncIterator[Callable[..., Awaitable[Ve
     yield start
     for venue in venues:
         await venue.stop()
+
+
+@pytest.fixture
+async def http(no_leaks):
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+def open_account(open_venue, http, instrument, make_trades):
+    """Open a venue with a paper account; without `over` its market is moved by hand."""
+
+    async def opened(
+        *, over=False, answer_s=0.01, config=None, trades=None, wall_us=lambda: WALL_US, **more
+    ):
+        config = config or EngineConfig(initial_cash="10000")
+        trades = make_trades(COUNT) if trades is None else trades
+        paper = PaperSettings(config, KEYS, wall_us, answer_s)
+        past = len(trades) if over else more.pop("past", 50)
+        venue = await open_venue(instrument, trades, paper=paper, happened_count=past, **more)
+        return venue, PaperClient(http, venue, lambda: WALL_US)
+
+    return opened
 
 
 @pytest.fixture

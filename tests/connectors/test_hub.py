@@ -144,7 +144,10 @@ async def test_a_session_that_is_taken_up_again_goes_on_for_its_watchers(tmp_pat
     writer, half = session.writer, len(given) // 2
     async with hub(session) as server, asyncio.timeout(30):
         port = server.port
-        task = asyncio.create_task(Watcher(server.url, times=replace(WATCH, give_up_s=30.0)).run())
+        following = Watcher(server.url, times=replace(WATCH, give_up_s=30.0))
+        told: list[str] = []
+        following.source.tell = told.append
+        task = asyncio.create_task(following.run())
         await until(lambda: server.watcher_count == 1)
         await session.play(given[:half])
         # What a killed process leaves: no word of an end.
@@ -166,6 +169,10 @@ async def test_a_session_that_is_taken_up_again_goes_on_for_its_watchers(tmp_pat
     assert watcher.engine is not None
     assert watcher.engine.digest() == session.engine.digest()
     assert watcher.source.connect_count == 2
+    away, back = told
+    assert away.startswith(f"ws://127.0.0.1:{port}/ is away (")
+    assert away.endswith("; trying again for 30 s")
+    assert back == ""
 
 
 async def test_a_quiet_connection_that_is_cut_is_no_hub_that_was_gone(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """Inputs through a real NATS server."""
 
 import asyncio
+import re
 import shutil
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,10 +15,14 @@ pytest.importorskip("nats", reason="the extra nats is not installed")
 import nats
 
 from flowtape.connectors.hub.following import Following
+from flowtape.connectors.hub.nats_alive import AliveTimes
 from flowtape.connectors.hub.nats_transport import NatsOffer, NatsSource, _publish, _stream_of
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError, SourceError
+from flowtape.stream.input_frames import first_of
+from flowtape.stream.inputs import Inputs
 from tests.connectors.hub_room import KeptSession, events, trades, until
+from tests.stream.test_input_log import same
 
 SERVER = shutil.which("nats-server") or ""
 
@@ -55,11 +60,13 @@ async def nats_server(folder: Path, port: int = 0, *, jetstream: bool = True) ->
         await process.wait()
 
 
-async def opened(url: str) -> tuple[NatsSource, Following]:
+async def opened(
+    url: str, say: Callable[[str], None] | None = None, times: AliveTimes | None = None
+) -> tuple[NatsSource, Following]:
     """Open a session as soon as a server has it."""
     async with asyncio.timeout(20):
         while True:
-            source = NatsSource(url)
+            source = NatsSource(url, times)
             try:
                 theirs = await source.open()
                 break
@@ -67,7 +74,9 @@ async def opened(url: str) -> tuple[NatsSource, Following]:
                 await source.close()
                 await asyncio.sleep(0.05)
     engine = Engine(theirs.genesis.instruments, theirs.genesis.config, shown=False)
-    return source, Following(source, engine)
+    live = Following(source, engine)
+    live.say = say or live.say
+    return source, live
 
 
 async def follow(source: NatsSource, live: Following) -> Following:
@@ -127,6 +136,98 @@ async def test_a_server_that_is_away_gets_the_rest_later_and_nothing_twice(tmp_p
     for one in (live, late):
         assert one.input_count == session.fanout.last_input
         assert one._engine.digest() == session.engine.digest()
+
+
+SOON = AliveTimes(beat_s=0.05, silent_s=0.4, gone_s=2.0)
+
+
+async def test_watchers_are_told_that_the_process_has_died(tmp_path: Path) -> None:
+    session, given = KeptSession(tmp_path / "s"), events(2_000)
+    async with nats_server(tmp_path / "nats") as port:
+        offer = NatsOffer(f"nats://127.0.0.1:{port}", times=SOON)
+        await offer.start()
+        offer.offer(session.fanout, session.writer.genesis)
+        await session.play(given[: len(given) // 2])
+        told: list[str] = []
+        source, live = await opened(offer.url, told.append, SOON)
+        watcher = asyncio.create_task(follow(source, live))
+        await until(lambda: live.input_count == session.fanout.last_input)
+        # as a process that is killed: it says nothing more
+        _die(offer)
+        await until(lambda: bool(told))
+        again = NatsOffer(f"nats://127.0.0.1:{port}", times=SOON)
+        await again.start()
+        again.offer(session.fanout, session.writer.genesis)
+        await until(lambda: len(told) == 2)
+        _die(again)
+        behind = session.fanout.last_input
+        with pytest.raises(SourceError, match=rf"for \d s behind input {behind:,}; start again"):
+            await watcher
+        for one in (offer, again):
+            await one.stop()
+    name = session.fanout.session_id
+    said = f"nothing was heard of the process of session {name} for [0-9] s behind input {behind:,}"
+    assert re.match(said, told[0])
+    assert told[1] == ""
+    assert "may have died" in told[2]
+
+
+async def test_watchers_end_with_a_process_that_stops_before_its_session(tmp_path: Path) -> None:
+    session, given = KeptSession(tmp_path / "s"), events(2_000)
+    async with nats_server(tmp_path / "nats") as port:
+        offer = NatsOffer(f"nats://127.0.0.1:{port}", times=SOON)
+        await offer.start()
+        offer.offer(session.fanout, session.writer.genesis)
+        source, live = await opened(offer.url)
+        watcher = asyncio.create_task(live.run())
+        await session.play(given)
+        await until(lambda: live.input_count > 0)
+        await offer.stop()
+        async with asyncio.timeout(20):
+            await watcher
+        await source.close()
+    assert (live.input_count, source.ended) == (session.fanout.last_input, False)
+
+
+async def test_a_watcher_that_had_some_is_not_told_them_again(tmp_path: Path) -> None:
+    session, given = KeptSession(tmp_path / "s"), events(30_000)
+    async with nats_server(tmp_path / "nats") as port:
+        offer = NatsOffer(f"nats://127.0.0.1:{port}")
+        await offer.start()
+        offer.offer(session.fanout, session.writer.genesis)
+        for at in range(0, len(given), 50):
+            await session.play(given[at : at + 50])
+        session.end()
+        await offer.stop()
+        whole = session.inputs()
+        source = Counting(offer.url)
+        await source.open()
+        for first in (2, len(whole) // 2, len(whole) - 1, len(whole)):
+            source.firsts.clear()
+            got = [one async for one in source.inputs(first)]
+            assert same(Inputs.concat(got), whole.slice(first - 1, len(whole)))
+            assert source.firsts[0] <= first
+            assert len(source.firsts) == 1 or source.firsts[1] > first
+        await source.close()
+
+
+class Counting(NatsSource):
+    """Notes where the messages begin that it gets."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.firsts: list[int] = []
+
+    def _behind(self, at: int, data: bytes) -> Inputs | None:
+        self.firsts.append(first_of(data))
+        return super()._behind(at, data)
+
+
+def _die(offer: NatsOffer) -> None:
+    for task in (offer._sending, offer._beating._task if offer._beating else None):
+        assert task is not None
+        task.cancel()
+    offer._beating = None
 
 
 async def test_a_message_that_came_through_after_all_leaves_no_hole(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flowtape.connectors.venue.listing import Listing
 from flowtape.connectors.venue.paper_exchange import PaperExchange
 from flowtape.connectors.venue.paper_forms import read_order
+from flowtape.connectors.venue.paper_lists import PaperList, read_list
 from flowtape.connectors.venue.queries import BadQueryError
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
@@ -18,6 +19,8 @@ from flowtape.stream.errors import InputError, KernelError
 from flowtape.stream.execution import Change, Lane, Reason, Role, Stage
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.orders import GROUP
+from flowtape.stream.ports import Clock
 from flowtape.stream.records import i128
 from flowtape.stream.trades import SELL, Trades
 
@@ -58,6 +61,35 @@ def order_values(draw, instrument, price_ticks):
         values["stopPrice"] = price()
     if values.get("timeInForce") == "GTC" and draw(st.booleans()):
         values["icebergQty"] = decimals(max(1, lots // 3), instrument.qty_decimals)
+    if kind == "MARKET" and draw(st.booleans()):
+        del values["quantity"]
+        values["quoteOrderQty"] = decimals(draw(st.integers(500, 500_000)), 2)
+    return values
+
+
+@st.composite
+def pair_values(draw, instrument, price_ticks):
+    """Parameters of a pair around a price."""
+    side = draw(st.sampled_from(["BUY", "SELL"]))
+    profit, stop = ("below", "above") if side == "BUY" else ("above", "below")
+    away = {"above": 1, "below": -1}
+
+    def price(of, most):
+        ticks = price_ticks + away[of] * draw(st.integers(1, most))
+        return decimals(ticks, instrument.price_decimals)
+
+    values = {
+        "symbol": instrument.symbol,
+        "side": side,
+        "quantity": decimals(draw(st.integers(1, 8_000)), instrument.qty_decimals),
+        f"{profit}Type": draw(st.sampled_from(["LIMIT_MAKER", "TAKE_PROFIT"])),
+        f"{stop}Type": draw(st.sampled_from(["STOP_LOSS", "STOP_LOSS_LIMIT"])),
+        f"{stop}StopPrice": price(stop, 9),
+    }
+    field = "Price" if values[f"{profit}Type"] == "LIMIT_MAKER" else "StopPrice"
+    values[f"{profit}{field}"] = price(profit, 9)
+    if values[f"{stop}Type"] == "STOP_LOSS_LIMIT":
+        values |= {f"{stop}Price": price(stop, 20), f"{stop}TimeInForce": "GTC"}
     return values
 
 
@@ -66,6 +98,7 @@ class Told:
 
     def __init__(self):
         self.orders = {}
+        self.lists = {}
         self.balances = {}
         self.trades = []
 
@@ -74,9 +107,22 @@ class Told:
         if told["e"] == "outboundAccountPosition":
             self.balances |= {one["a"]: (one["f"], one["l"]) for one in told["B"]}
             return
+        if told["e"] == "listStatus":
+            self.lists[told["g"]] = told
+            return
         self.orders[told["i"]] = told
         if told["x"] == "TRADE":
             self.trades.append((told["i"], told["t"], told["L"], told["l"], told["n"], told["m"]))
+
+
+def asked_once(opened):
+    """Lots that open orders ask for, of a pair those of the order that asks for more."""
+    left = {int(one["order_id"]): int(one["lanes"]["remaining_lots"][Lane.BASE]) for one in opened}
+    for one in opened:
+        own, other = int(one["order_id"]), int(one["request"]["sibling_id"])
+        if own in left and other in left:
+            left.pop(own if left[own] <= left[other] else other)
+    return sum(left.values())
 
 
 def check_books(exchange, engine, told):
@@ -93,10 +139,18 @@ def check_books(exchange, engine, told):
         number = exchange.base_assets.index(asset)
         held = engine.markets[number].position_lots
         own = opened[at_venue & (opened["request"]["market"] == number)]
-        asked = int(own["lanes"]["remaining_lots"][:, Lane.BASE].sum())
+        asked = asked_once(own)
         places = engine.instruments[number].qty_decimals
         assert free + locked == Decimal(held).scaleb(-places)
         assert locked == Decimal(min(asked, held)).scaleb(-places)
+    for pair in exchange.lists.values():
+        row, event = (
+            pair.row(1),
+            told.lists.get(pair.list_id, {"l": "EXEC_STARTED", "L": "EXECUTING"}),
+        )
+        assert (event["l"], event["L"]) == (row["listStatusType"], row["listOrderStatus"])
+        limit = max(one.form.request.qty_lots for one in pair.orders)
+        assert sum(one.filled_lots for one in pair.orders) <= limit
     for order in exchange.orders.values():
         row = order.row(1)
         assert Decimal(row["executedQty"]) == sum(
@@ -114,6 +168,68 @@ def check_books(exchange, engine, told):
             )
 
 
+def mirror_cancels(exchange, plain, now_us):
+    """Have a plain engine told of cancels when the exchange asks for them."""
+    cancel = exchange.cancel
+
+    def mirrored(order, client_id):
+        asked = order.cancel_asked
+        cancel(order, client_id)
+        if not asked:
+            plain.orders_of_person(now_us[0]).cancel(order.order_id)
+
+    exchange.cancel = mirrored
+
+
+def change_one(data, exchange, plain, now_us):
+    """Cancel an order, or ask for less of it."""
+    exchange.look()
+    order = exchange.orders[data.draw(st.sampled_from(sorted(exchange.orders)))]
+    if order.done or order.cancel_asked:
+        return
+    if data.draw(st.booleans()) or order.list_id >= 0 or order.amendment or order.qty_lots == 1:
+        exchange.cancel(order, "")
+        return
+    qty_lots = data.draw(st.integers(1, order.qty_lots - 1))
+    try:
+        plain.orders_of_person(now_us).amend(order.order_id, qty_lots=qty_lots)
+    except KernelError as error:
+        with pytest.raises(BadQueryError, match=f"Filter failure: {error.status}"):
+            exchange.amend(order, qty_lots, "")
+        return
+    exchange.amend(order, qty_lots, "")
+
+
+def place_some(data, exchange, plain, listings, now_us):
+    """Place an order, or a pair of them."""
+    number = data.draw(st.integers(0, 1))
+    exchange.look()
+    last_ticks = exchange.last_ticks(listings[number])
+    near, of = last_ticks or 6_468_262, (listings[number], number, last_ticks)
+    try:
+        if data.draw(st.integers(0, 3)) == 0:
+            form = read_list(data.draw(pair_values((BTC, ETH)[number], near)), *of)
+            requests = [form.stop.request, replace(form.profit.request, sibling_id=GROUP)]
+            place = exchange.place_list
+        else:
+            form = read_order(data.draw(order_values((BTC, ETH)[number], near)), *of)
+            requests, place = [form.request], exchange.place
+    except BadQueryError:
+        # an amount of the quote asset needs a price, and pays for a lot
+        return
+    try:
+        ids = plain.orders_of_person(now_us).place(*requests)
+    except KernelError as error:
+        with pytest.raises(BadQueryError, match=f"Filter failure: {error.status}"):
+            place(form)
+        return
+    placed = place(form)
+    orders = placed.orders if isinstance(placed, PaperList) else (placed,)
+    assert ids == [one.order_id for one in orders]
+    for one in orders:
+        one.answered = True
+
+
 @given(data=st.data())
 def test_an_account_is_what_a_plain_engine_makes_of_the_same_commands(data, make_trades):
     listings = []
@@ -127,47 +243,28 @@ def test_an_account_is_what_a_plain_engine_makes_of_the_same_commands(data, make
     told = Told()
     exchange.listen(told.take)
     plain = Engine((BTC, ETH), replace(exchange.config, all_lanes=True, trace=True))
-    prices = [6_468_262, 6_468_262]
-    placed = []
+    mirror_cancels(exchange, plain, now_us)
     for _ in range(data.draw(st.integers(1, 25))):
         next_us = [us for one in listings if (us := one.market.next_us) is not None]
         if data.draw(st.booleans()) and next_us:
             until_us = min(next_us) + data.draw(st.integers(0, 40_000))
             for number, listing in enumerate(listings):
                 trades = listing.market.advance(150, until_us)
-                exchange.happened(listing, trades)
                 plain.apply(Inputs.of_trades(trades, number))
-                if len(trades):
-                    prices[number] = int(trades.price_ticks[-1])
+                exchange.happened(listing, trades)
             now_us[0] = until_us
-        elif placed and data.draw(st.booleans()):
-            order = exchange.orders[data.draw(st.sampled_from(placed))]
-            if not order.done and not order.cancel_asked:
-                exchange.look()
-                if order.done:
-                    continue
-                exchange.cancel(order, "")
-                plain.orders_of_person(now_us[0]).cancel(order.order_id)
+        elif exchange.orders and data.draw(st.booleans()):
+            change_one(data, exchange, plain, now_us[0])
         else:
-            number = data.draw(st.integers(0, 1))
-            values = data.draw(order_values((BTC, ETH)[number], prices[number]))
-            form = read_order(values, listings[number], number)
-            try:
-                ids = plain.orders_of_person(now_us[0]).place(form.request)
-            except KernelError as error:
-                with pytest.raises(BadQueryError, match=f"Filter failure: {error.status}"):
-                    exchange.place(form)
-                continue
-            order = exchange.place(form)
-            order.answered = True
-            assert ids == [order.order_id]
-            placed += ids
+            place_some(data, exchange, plain, listings, now_us[0])
         check_books(exchange, exchange.engine, told)
     for number, listing in enumerate(listings):
         trades = listing.market.advance(150)
-        exchange.happened(listing, trades)
         plain.apply(Inputs.of_trades(trades, number))
+        exchange.happened(listing, trades)
     exchange.look()
+    # what was asked for last arrives here too
+    plain.apply_event(Clock(int(exchange.engine.snapshot["stream_us"])))
     plain.end()
     check_books(exchange, exchange.engine, told)
 
@@ -190,7 +287,7 @@ def test_an_account_is_what_a_plain_engine_makes_of_the_same_commands(data, make
     assert [trade[1] for trade in told.trades] == list(range(1, len(exchange.fills) + 1))
     assert exchange.engine.account() == plain.account()
     assert {one.order_id: one.status for one in exchange.orders.values()} == {
-        number: status_of(number, order.form.request.qty_lots, plain.ledger)
+        number: status_of(number, order.qty_lots, plain.ledger)
         for number, order in exchange.orders.items()
     }
 

@@ -17,36 +17,12 @@ from flowtape.connectors.venue.paper_venue import PaperSettings
 from flowtape.connectors.venue.server import VenueServer
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.instrument import Instrument
-from tests.connectors.conftest import FIRST_ID, START_US
+from tests.connectors.conftest import COUNT, FIRST_ID, START_US, WALL_US
 from tests.connectors.paper_client import KEYS, PaperClient, signature, until, while_trading
 
-WALL_US = START_US + 10**12
-COUNT = 300
 BUY = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
 LOW = {**BUY, "quantity": "0.01", "price": "60000"}
 MARKET = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.02"}
-
-
-@pytest.fixture
-async def http(no_leaks):
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
-def open_account(open_venue, http, instrument, make_trades):
-    """Open a venue with a paper account; without `over` its market is moved by hand."""
-
-    async def opened(*, over=False, answer_s=0.01, config=None, **more):
-        config = config or EngineConfig(initial_cash="10000")
-        paper = PaperSettings(config, KEYS, lambda: WALL_US, answer_s)
-        past = COUNT if over else more.pop("past", 50)
-        venue = await open_venue(
-            instrument, make_trades(COUNT), paper=paper, happened_count=past, **more
-        )
-        return venue, PaperClient(http, venue, lambda: WALL_US)
-
-    return opened
 
 
 async def test_a_market_order_is_answered_with_its_fills(open_account):
@@ -219,7 +195,8 @@ async def test_an_order_that_the_market_refuses_never_was(open_account, params, 
         ({"newClientOrderId": "a" * 37}, -1100, "Illegal characters found in parameter 'newCl"),
         ({"newOrderRespType": "ALL"}, -1130, "Data sent for parameter 'newOrderRespType' is"),
         ({"selfTradePreventionMode": "ALL"}, -1130, "Data sent for parameter 'selfTradePrev"),
-        ({"trailingDelta": "100"}, -2010, "Trailing stop orders are not supported for this"),
+        ({"trailingDelta": "100"}, -1106, "Parameter 'trailingDelta' sent when not required."),
+        ({"quoteOrderQty": "100"}, -1106, "Parameter 'quoteOrderQty' sent when not required."),
         ({"strategyId": "1"}, -1104, "Not all sent parameters were read; read '8' parameter(s) bu"),
         ({"recvWindow": "60001"}, -1131, "recvWindow must be less than 60000."),
         ({"recvWindow": "soon"}, -1100, "Illegal characters found in parameter 'recvWindow'"),
@@ -255,19 +232,6 @@ async def test_a_limit_order_that_takes_is_answered_with_its_fills(open_account)
     order = await while_trading(venue, client.ask("POST", "order", **taking))
     assert (order["status"], bool(order["fills"])) == ("FILLED", True)
     assert Decimal(order["cummulativeQuoteQty"]) < 700
-
-
-async def test_market_orders_have_a_quantity_of_the_base_asset_alone(open_account):
-    _, client = await open_account(over=True)
-    quote = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quoteOrderQty": "100"}
-    assert await client.refused("POST", "order", **quote) == (
-        -2010,
-        "Quote order qty market orders are not support for this symbol.",
-    )
-    code, _ = await client.refused("POST", "order", **MARKET, timeInForce="GTC")
-    assert code == -1106
-    code, _ = await client.refused("POST", "order", **MARKET, icebergQty="0.001")
-    assert code == -1106
 
 
 async def test_a_signature_is_of_the_query_and_the_body_as_sent(open_account):
@@ -412,13 +376,25 @@ async def test_a_clock_that_runs_by_itself_lets_orders_arrive(open_account):
     assert 20 <= row["workingTime"] - row["time"] <= 21
 
 
+PATHS = [
+    *("order", "order/test", "order/oco", "order/cancelReplace", "order/amend/keepPriority"),
+    *("orderList", "orderList/oco", "openOrders", "openOrderList", "allOrderList", "account"),
+    *("rateLimit/order", "userDataStream"),
+]
+MORE = [
+    *("icebergQty", "orderId", "stopPrice", "limit", "recvWindow", "quoteOrderQty", "newQty"),
+    *("trailingDelta", "orderListId", "cancelReplaceMode", "cancelOrderId", "fromId"),
+    *("aboveType", "belowType", "abovePrice", "belowStopPrice", "listClientOrderId"),
+]
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(
     method=st.sampled_from(["GET", "POST", "DELETE", "PUT"]),
-    path=st.sampled_from(["order", "order/test", "openOrders", "account", "userDataStream"]),
+    path=st.sampled_from(PATHS),
     params=st.dictionaries(
-        st.sampled_from([*LOW, "icebergQty", "orderId", "stopPrice", "limit", "recvWindow"]),
-        st.text(max_size=20) | st.sampled_from(list(LOW.values())),
+        st.sampled_from([*LOW, *MORE]),
+        st.text(max_size=20) | st.sampled_from([*LOW.values(), "LIMIT_MAKER", "STOP_LOSS", "1"]),
     ),
     body=st.binary(max_size=40),
     is_signed=st.booleans(),

@@ -4,16 +4,21 @@ import asyncio
 import json
 from urllib.parse import urlencode
 
-import aiohttp
 import pytest
-from aiohttp import WSMsgType
 
-from flowtape.connectors.venue.paper_venue import PaperSettings
-from flowtape.stream.config import EngineConfig
-from tests.connectors.paper_client import KEYS, PaperClient, signature, until, while_trading
+from tests.connectors.conftest import COUNT, WALL_US
+from tests.connectors.paper_client import (
+    KEYS,
+    Caller,
+    heard,
+    heard_until,
+    listen_key,
+    listening,
+    signature,
+    until,
+    while_trading,
+)
 
-WALL_US = 1_770_000_000_000_000
-COUNT = 300
 LOW = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"} | {
     "quantity": "0.01",
     "price": "60000",
@@ -21,54 +26,8 @@ LOW = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"
 MARKET = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.02"}
 
 
-@pytest.fixture
-async def http(no_leaks):
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
-def open_account(open_venue, http, instrument, make_trades):
-    async def opened(*, past=50, answer_s=30.0, **more):
-        config = EngineConfig(initial_cash="10000")
-        paper = PaperSettings(config, KEYS, lambda: WALL_US, answer_s)
-        venue = await open_venue(
-            instrument, make_trades(COUNT), paper=paper, happened_count=past, **more
-        )
-        return venue, PaperClient(http, venue, lambda: WALL_US)
-
-    return opened
-
-
-async def heard(socket):
-    message = await asyncio.wait_for(socket.receive(), 5)
-    assert message.type is WSMsgType.TEXT, message
-    return json.loads(message.data)
-
-
-async def heard_until(socket, kind):
-    """Return what comes up to a report of an execution type, which comes last."""
-    events = [await heard(socket)]
-    while events[-1].get("x") != kind:
-        events.append(await heard(socket))
-    return events
-
-
-async def listen_key(client):
-    status, answer = await client.raw("POST", "userDataStream")
-    assert status == 200
-    return answer["listenKey"]
-
-
-async def listening(socket, key):
-    """Wait until the venue knows of a connection and of the key it listens with."""
-    await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 0})
-    answer = await heard(socket)
-    assert answer.get("data", answer)["result"] == [key]
-
-
 async def test_events_of_the_account_come_by_the_listen_key(open_account, http):
-    venue, client = await open_account()
+    venue, client = await open_account(answer_s=30)
     key = await listen_key(client)
     assert await listen_key(client) == key
     async with http.ws_connect(f"{venue.ws_url}/ws/{key}") as socket:
@@ -97,7 +56,7 @@ async def test_events_of_the_account_come_by_the_listen_key(open_account, http):
 
 
 async def test_events_are_wrapped_and_timed_as_the_connection_asks(open_account, http):
-    venue, client = await open_account(past=COUNT)
+    venue, client = await open_account(over=True, answer_s=30)
     key = await listen_key(client)
     url = f"{venue.ws_url}/stream?streams={key}&timeUnit=MICROSECOND"
     async with http.ws_connect(url) as combined, http.ws_connect(f"{venue.ws_url}/ws") as plain:
@@ -118,7 +77,7 @@ async def test_events_are_wrapped_and_timed_as_the_connection_asks(open_account,
 
 
 async def test_a_listen_key_that_was_closed_is_none(open_account, http):
-    venue, client = await open_account(past=COUNT)
+    venue, client = await open_account(over=True, answer_s=30)
     key = await listen_key(client)
     assert (await client.raw("PUT", "userDataStream", f"listenKey={key}"))[0] == 200
     for wrong, code in (("", -1102), (f"listenKey={'a' * 64}", -1125)):
@@ -151,33 +110,10 @@ async def test_a_refusal_in_the_answer_is_no_event_and_a_later_one_is(open_accou
         assert len(events) == 1
 
 
-class Caller:
-    """Calls of the WebSocket API over one connection."""
-
-    def __init__(self, socket):
-        self._socket = socket
-        self._number = 0
-
-    async def call(self, method, *, signed=True, **params):
-        self._number += 1
-        if signed:
-            params |= {"apiKey": KEYS.api_key, "timestamp": WALL_US // 1_000}
-            params["signature"] = signature(urlencode(sorted(params.items())))
-        await self._socket.send_json({"id": self._number, "method": method, "params": params})
-        answer = await heard(self._socket)
-        assert answer["id"] == self._number
-        return answer
-
-    async def result(self, method, **params):
-        answer = await self.call(method, **params)
-        assert answer["status"] == 200, answer
-        return answer["result"]
-
-
 async def test_calls_do_what_queries_do(open_account, http):
-    venue, client = await open_account(past=COUNT)
+    venue, client = await open_account(over=True, answer_s=30)
     async with http.ws_connect(f"{venue.ws_url}/ws-api/v3") as socket:
-        caller = Caller(socket)
+        caller = Caller(socket, lambda: WALL_US)
         assert await caller.result("ping", signed=False) == {}
         time = await caller.result("time", signed=False)
         assert time == (await client.raw("GET", "time"))[1]
@@ -199,9 +135,9 @@ async def test_calls_do_what_queries_do(open_account, http):
 
 
 async def test_a_subscription_gets_events_until_it_ends(open_account, http):
-    venue, client = await open_account(past=COUNT)
+    venue, client = await open_account(over=True, answer_s=30)
     async with http.ws_connect(f"{venue.ws_url}/ws-api/v3") as socket:
-        caller = Caller(socket)
+        caller = Caller(socket, lambda: WALL_US)
         for number in (0, 1):
             found = await caller.result("userDataStream.subscribe.signature")
             assert found == {"subscriptionId": number}
@@ -242,17 +178,17 @@ async def test_a_subscription_gets_events_until_it_ends(open_account, http):
     ],
 )
 async def test_calls_that_make_no_sense_are_refused(open_account, http, text, status, code):
-    venue, _ = await open_account(past=COUNT)
+    venue, _ = await open_account(over=True, answer_s=30)
     async with http.ws_connect(f"{venue.ws_url}/ws-api/v3") as socket:
         await socket.send_str(text)
         answer = await heard(socket)
         assert (answer["status"], answer["error"]["code"]) == (status, code)
         assert answer["id"] == (7 if '"id"' in text else None)
-        assert await Caller(socket).result("ping", signed=False) == {}
+        assert await Caller(socket, lambda: WALL_US).result("ping", signed=False) == {}
 
 
 async def test_a_call_signed_by_another_is_refused(open_account, http):
-    venue, _ = await open_account(past=COUNT)
+    venue, _ = await open_account(over=True, answer_s=30)
     async with http.ws_connect(f"{venue.ws_url}/ws-api/v3") as socket:
         params = {"apiKey": KEYS.api_key, "timestamp": WALL_US // 1_000}
         params["signature"] = signature(urlencode(sorted(params.items())), "c" * 64)
@@ -261,9 +197,9 @@ async def test_a_call_signed_by_another_is_refused(open_account, http):
 
 
 async def test_the_venue_ends_while_calls_wait(open_account, http):
-    venue, _ = await open_account()
+    venue, _ = await open_account(answer_s=30)
     async with http.ws_connect(f"{venue.ws_url}/ws-api/v3") as socket:
-        caller = Caller(socket)
+        caller = Caller(socket, lambda: WALL_US)
         waiting = asyncio.ensure_future(caller.call("order.place", **MARKET))
         await until(lambda: venue.paper.orders)
         await venue.stop()

@@ -108,9 +108,6 @@ def test_frames_in_bulk_are_those_of_the_message_structs(data, make_trades):
         payload = encode(MESSAGES[market](**said))
         expected.append(encode(Combined(wire.stream, Raw(payload))) if shape.combined else payload)
     assert wire.agg_trades(trades, events, shape) == expected
-    row, combined, micros = rows_of(trades)[0], shape.combined, shape.micros
-    alone = wire.frame(row, int(events[0]), combined=combined, micros=micros)
-    assert alone.encode() == expected[0]
     assert wire.agg_trades(trades.slice(0, 0), events[:0], shape) == []
 
 
