@@ -14,17 +14,18 @@ from flowtape.stream.command_book import CommandBook
 from flowtape.stream.config import EngineConfig, make_kernel, money_decimals
 from flowtape.stream.decisions import Decisions, Guard, copied
 from flowtape.stream.errors import InputError
-from flowtape.stream.execution import Lane
+from flowtape.stream.execution import Lane, VenueRules
 from flowtape.stream.history import OrderHistory
 from flowtape.stream.inputs import InputKind, Inputs, tell
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ledger import Ledger, LedgerMark
 from flowtape.stream.outputs import NO_BUBBLES, Columns, MarketOutputs
-from flowtape.stream.ports import Event, Gap
+from flowtape.stream.ports import Event, Gap, Rules
 from flowtape.stream.recording import Recording, SessionSink
 from flowtape.stream.records import ACCOUNT, Records
 from flowtape.stream.strategy import Market, Orders, Strategy
 from flowtape.stream.trades import Trades
+from flowtape.stream.venue_rules import differences, in_words, rules_of
 from flowtape.stream.view import BUBBLES_KEPT, MarketView
 from flowtape.stream.waypoints import BubblesSoFar, Waypoint
 
@@ -239,13 +240,21 @@ class Engine:
                 self._check_and_write(trades)
                 self._apply_all(trades)
                 return
-            inputs = Inputs.of(event, market, int(self.snapshot["stream_us"]))
+            stream_us, changes = int(self.snapshot["stream_us"]), []
+            if isinstance(event, Rules):
+                changes = differences(self.rules(market), event.rules)
+                inputs = Inputs.of_rules(changes, market, stream_us or event.ts_us)
+            else:
+                inputs = Inputs.of(event, market, stream_us)
             if self._recording is not None and len(inputs):
                 self._recording.write_ahead(inputs)
             self.apply_inputs(inputs)
         if isinstance(event, Gap):
             with self._lock:
                 self.views[market].notice += f" ({event.reason})"
+        if changes:
+            with self._lock:
+                self.views[market].notice = in_words(self.instruments[market], changes)
 
     def _check_and_write(self, trades: Inputs) -> None:
         if self._recording is not None and len(trades):
@@ -264,10 +273,13 @@ class Engine:
     def _apply_statement(self, kind: InputKind, market: int, ts_us: int, a: int, b: int) -> None:
         recording = self._recording
         self.close_full_block()
-        decides = tell(self._kernel, kind, market, ts_us, a)
+        decides = tell(self._kernel, (kind, market, ts_us, a, b))
         if kind is InputKind.GAP:
             with self._lock:
                 self.views[market].notice = f"gap: {b - a + 1:,} trades missing"
+        elif kind is InputKind.INSTRUMENT:
+            with self._lock:
+                self.views[market].notice = in_words(self.instruments[market], [(a, b)])
         self.ended = kind is InputKind.END
         if recording is not None:
             recording.statement(kind, market, ts_us, a, b)
@@ -342,6 +354,10 @@ class Engine:
         account: np.void = self._kernel.account(lane).view(ACCOUNT)[0]
         return account
 
+    def rules(self, market: int = 0) -> VenueRules:
+        """Return what the venue of an instrument takes as an order now."""
+        return rules_of(self._kernel, market)
+
     def checkpoint(self) -> Checkpoint:
         """Return a place to come back to."""
         return Checkpoint(
@@ -380,8 +396,7 @@ class Engine:
         for piece in pieces:
             for trades in piece.runs() if isinstance(piece, Inputs) else (piece,):
                 if isinstance(trades, Inputs) and trades.kind[0] != InputKind.TRADE:
-                    kind, market, ts_us, a, _ = trades.statement()
-                    tell(kernel, kind, market, ts_us, a)
+                    tell(kernel, trades.statement())
                     first_input += 1
                     continue
                 batch = self._batch_of(trades)

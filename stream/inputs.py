@@ -1,6 +1,6 @@
 """Inputs as columns: trades, and what else an engine is told, in one numbered order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, Self
@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowtape._kernel import Kernel
-from flowtape.stream.ports import Clock, Event, Funding, Gap, Mark
+from flowtape.stream.ports import Clock, Funding, Gap, Mark
 from flowtape.stream.trades import I8, I64, Trades
 
 U8 = NDArray[np.uint8]
@@ -31,7 +31,13 @@ class InputKind(IntEnum):
     """rate_ppb, 0"""
     END = 6
     """0, 0"""
+    INSTRUMENT = 7
+    """A rule of the venue by its number, which is the place of its field in `VenueRules` from 0
+    on, and its value from now on."""
 
+
+Statement = tuple[InputKind, int, int, int, int]
+"""Kind, instrument, time and the two numbers of an input that is no trade."""
 
 # An enum's member takes longer to look up than a column of few rows to fill.
 _TRADE = int(InputKind.TRADE)
@@ -99,7 +105,16 @@ class Inputs:
         return cls(*small, *(np.array([value], np.int64) for value in (ts_us, a, b, 0, 0, 0)))
 
     @classmethod
-    def of(cls, event: Event, market: int, stream_us: int) -> Self:
+    def of_rules(cls, changes: Sequence[tuple[int, int]], market: int, ts_us: int) -> Self:
+        """Return rules of an instrument's venue that changed, numbers and values, as inputs."""
+        inputs = cls.zeros(len(changes))
+        inputs.kind[:], inputs.market[:], inputs.ts_us[:] = InputKind.INSTRUMENT, market, ts_us
+        for row, change in enumerate(changes):
+            inputs.price_ticks[row], inputs.qty_lots[row] = change
+        return inputs
+
+    @classmethod
+    def of(cls, event: Trades | Clock | Gap | Mark | Funding, market: int, stream_us: int) -> Self:
         """Return an event as inputs behind stream time `stream_us`; none when it says nothing new.
 
         A late clock says nothing new; a late mark or rate holds from now on.
@@ -143,8 +158,8 @@ class Inputs:
         if at < count:
             yield self.slice(at, count)
 
-    def statement(self) -> tuple[InputKind, int, int, int, int]:
-        """Return kind, instrument, time and the two numbers of the one input there is."""
+    def statement(self) -> Statement:
+        """Return the one input there is, which is no trade."""
         columns = (self.market, self.ts_us, self.price_ticks, self.qty_lots)
         market, ts_us, a, b = (int(column[0]) for column in columns)
         return InputKind(int(self.kind[0])), market, ts_us, a, b
@@ -174,14 +189,17 @@ INPUT_SCHEMA = pa.schema(
 )
 
 
-def tell(kernel: Kernel, kind: InputKind, market: int, ts_us: int, a: int) -> bool:
+def tell(kernel: Kernel, statement: Statement) -> bool:
     """Apply an input that is no trade; return whether it makes a decision point."""
+    kind, market, ts_us, a, b = statement
     if kind is InputKind.CLOCK:
         return kernel.clock(ts_us)
     if kind is InputKind.MARK:
         return kernel.mark(market, ts_us, a)
     if kind is InputKind.FUNDING:
         return kernel.funding(market, ts_us, a)
+    if kind is InputKind.INSTRUMENT:
+        return kernel.set_rule(market, ts_us, a, b)
     if kind is InputKind.GAP:
         kernel.gap(market)
     else:

@@ -17,6 +17,7 @@ from flowtape.stream.ports import (
     Funding,
     Gap,
     Mark,
+    Rules,
     Source,
     StepUnit,
     Ticket,
@@ -79,6 +80,7 @@ class LiveSession:
     def _took(self, event: Event) -> None:
         if isinstance(event, Gap):
             self.gap_count += 1
+        if isinstance(event, Gap | Rules):
             return
         if isinstance(event, Clock | Mark | Funding):
             event_us = event.ts_us

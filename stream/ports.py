@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from flowtape.stream.execution import VenueRules
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.trades import Trades
 from flowtape.stream.view import MarketView
@@ -46,7 +47,18 @@ class Funding:
     rate_ppb: int
 
 
-Event = Trades | Clock | Gap | Mark | Funding
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Statement of all that a venue takes as an order now.
+
+    It holds from where it is told on; `ts_us` counts only where nothing was told before.
+    """
+
+    ts_us: int
+    rules: VenueRules
+
+
+Event = Trades | Clock | Gap | Mark | Funding | Rules
 
 
 class Source(Protocol):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from flowtape.stream.ports import Clock, Event, Gap, Source
+from flowtape.stream.ports import Clock, Event, Gap, Rules, Source
 from flowtape.stream.trades import Trades
 
 EVENTS_WAITING_MAX = 64
@@ -64,7 +64,7 @@ class KnownTimes:
 
     def tell(self, number: int, event: Event) -> Event | None:
         """Return what an event says of all instruments; None when that is nothing new."""
-        if isinstance(event, Gap):
+        if isinstance(event, Gap | Rules):
             return event
         ts_us = int(event.ts_us.max()) if isinstance(event, Trades) else event.ts_us
         self._known_us[number] = max(self._known_us[number], ts_us)

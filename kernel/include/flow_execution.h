@@ -144,6 +144,8 @@ typedef struct flow_venue_rules {
     int64_t price_down_ppm; /* and at least last x this / 10^6 */
 } flow_venue_rules;
 
+#define FLOW_VENUE_RULE_COUNT ((int64_t)(sizeof(flow_venue_rules) / sizeof(int64_t)))
+
 /* What an order asks for. All other members are 0. */
 typedef struct flow_request {
     uint64_t client_id;    /* the caller's own; comes back in fills and orders */

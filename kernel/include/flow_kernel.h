@@ -169,6 +169,14 @@ flow_status flow_mark_price(flow_kernel *kernel, uint32_t market, int64_t ts_us,
 flow_status flow_funding(flow_kernel *kernel, uint32_t market, int64_t ts_us, int64_t rate_ppb,
                          flow_stop *stop_out);
 
+/*
+ * State that a rule of an instrument's venue is value from stream time ts_us on; rules are numbered
+ * from 0, in the order of flow_venue_rules. Orders and amendments asked for behind this input are
+ * held against it; what was asked for before stays as it is. FLOW_BAD_RULE.
+ */
+flow_status flow_set_rule(flow_kernel *kernel, uint32_t market, int64_t ts_us, int64_t rule,
+                          int64_t value, flow_stop *stop_out);
+
 /* End the stream: the open bars and bubbles close. FLOW_NOT_DRAINED, FLOW_ENDED. */
 flow_status flow_end(flow_kernel *kernel);
 
@@ -223,6 +231,9 @@ flow_status flow_get_account(const flow_kernel *kernel, int64_t lane, flow_accou
 flow_status flow_get_position(const flow_kernel *kernel, uint32_t market, int64_t lane,
                               flow_position *out);
 
+/* The rules of an instrument's venue as they are now. FLOW_BAD_MARKET. */
+flow_status flow_get_rules(const flow_kernel *kernel, uint32_t market, flow_venue_rules *out);
+
 /* Copy the orders open in any lane, oldest first. FLOW_SMALL_BUFFER when capacity is below their
  * number. */
 flow_status flow_get_orders(const flow_kernel *kernel, flow_order *out, size_t capacity,
@@ -263,7 +274,8 @@ flow_status flow_state_bytes(const flow_kernel *kernel, size_t *bytes_out);
 flow_status flow_save_state(const flow_kernel *kernel, uint8_t *out, size_t capacity,
                             size_t *bytes_out);
 
-/* Take over a saved state of an equal configuration. FLOW_BAD_STATE. Outboxes become empty. */
+/* Take over a saved state of an equal configuration, but for the rules of venues, which may have
+ * changed since. FLOW_BAD_STATE. Outboxes become empty. */
 flow_status flow_load_state(flow_kernel *kernel, const uint8_t *bytes, size_t byte_count);
 
 #ifdef __cplusplus

@@ -62,7 +62,8 @@
     ITEM(LOT_SIZE, "a quantity is off the venue's step or outside its quantity range") \
     ITEM(MARKET_LOT_SIZE, "a market order is larger than the venue takes") \
     ITEM(NOTIONAL, "price times quantity is below the venue's least notional") \
-    ITEM(PERCENT_PRICE, "a limit price is too far from the last price for the venue")
+    ITEM(PERCENT_PRICE, "a limit price is too far from the last price for the venue") \
+    ITEM(BAD_RULE, "no rule of a venue has this number, or it cannot have this value")
 
 typedef enum flow_status {
 #define FLOW_STATUS_ENUM(name, text) FLOW_##name,

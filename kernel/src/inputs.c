@@ -1,4 +1,6 @@
 /* What the kernel is told, one input after the other. */
+#include <string.h> /* memcpy */
+
 #include "internal.h"
 
 /* Rows after which the level sample and the touch are brought up to date. */
@@ -329,6 +331,23 @@ flow_status flow_funding(flow_kernel *k, uint32_t market_index, int64_t ts_us, i
     RETURN_IF(k->markets[market_index].mark_ticks == 0, FLOW_NO_MARK);
     if (advance(k, ts_us)) *stop_out = FLOW_STOP_DECISION;
     margin_fund(k, market_index, rate_ppb);
+    return finish_input(k);
+}
+
+flow_status flow_set_rule(flow_kernel *k, uint32_t market_index, int64_t ts_us, int64_t rule,
+                          int64_t value, flow_stop *stop_out)
+{
+    RETURN_IF(!k || !stop_out, FLOW_NULL_POINTER);
+    *stop_out = FLOW_STOP_END;
+    RETURN_IF(market_index >= k->market_count, FLOW_BAD_MARKET);
+    RETURN_IF(rule < 0 || rule >= FLOW_VENUE_RULE_COUNT, FLOW_BAD_RULE);
+    flow_venue_rules rules = k->markets[market_index].config.rules;
+    memcpy((uint8_t *)&rules + (size_t)rule * sizeof value, &value, sizeof value);
+    RETURN_IF(!venue_rules_are_valid(&rules), FLOW_BAD_RULE);
+    const flow_status status = check_input(k, ts_us);
+    RETURN_IF(status != FLOW_OK, status);
+    if (advance(k, ts_us)) *stop_out = FLOW_STOP_DECISION;
+    k->markets[market_index].config.rules = rules;
     return finish_input(k);
 }
 

@@ -125,6 +125,9 @@ static inline market *market_of(flow_kernel *k, const flow_order *o)
     return &k->markets[o->request.market];
 }
 
+/* kernel.c */
+bool venue_rules_are_valid(const flow_venue_rules *rules);
+
 /* prices.c */
 bool prices_known(const market *m);
 int64_t prices_touch(const flow_kernel *k, const market *m, int side);

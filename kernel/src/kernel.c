@@ -66,20 +66,23 @@ static bool config_is_valid(const flow_config *c)
            lanes_are_valid(c) && fees_are_valid(c);
 }
 
-static bool market_is_valid(const flow_market *m)
+bool venue_rules_are_valid(const flow_venue_rules *r)
 {
-    const flow_venue_rules *r = &m->rules;
-    return is_between(m->atoms_per_ticklot, 1, ATOMS_PER_TICKLOT_MAX) &&
-           is_between(m->leverage, 1, LEVERAGE_MAX) &&
-           is_between(m->maintenance_ppm, 0, FLOW_PPM) &&
-           is_between(r->price_step_ticks, 1, FLOW_PRICE_TICKS_MAX) &&
+    return is_between(r->price_step_ticks, 1, FLOW_PRICE_TICKS_MAX) &&
            is_between(r->price_min_ticks, 0, FLOW_PRICE_TICKS_MAX) &&
            is_between(r->price_max_ticks, 0, FLOW_PRICE_TICKS_MAX) &&
            is_between(r->qty_step_lots, 1, FLOW_QTY_LOTS_MAX) &&
            is_between(r->qty_min_lots, 0, FLOW_QTY_LOTS_MAX) &&
            is_between(r->qty_max_lots, 0, FLOW_QTY_LOTS_MAX) &&
            is_between(r->market_qty_max_lots, 0, FLOW_QTY_LOTS_MAX) &&
-           r->notional_min_ticklots >= 0 && r->price_up_ppm >= 0 && r->price_down_ppm >= 0 &&
+           r->notional_min_ticklots >= 0 && r->price_up_ppm >= 0 && r->price_down_ppm >= 0;
+}
+
+static bool market_is_valid(const flow_market *m)
+{
+    return is_between(m->atoms_per_ticklot, 1, ATOMS_PER_TICKLOT_MAX) &&
+           is_between(m->leverage, 1, LEVERAGE_MAX) &&
+           is_between(m->maintenance_ppm, 0, FLOW_PPM) && venue_rules_are_valid(&m->rules) &&
            orderflow_config_is_valid(&m->flow);
 }
 

@@ -105,6 +105,14 @@ flow_status flow_get_account(const flow_kernel *k, int64_t lane, flow_account *o
     return FLOW_OK;
 }
 
+flow_status flow_get_rules(const flow_kernel *k, uint32_t market_index, flow_venue_rules *out)
+{
+    RETURN_IF(!k || !out, FLOW_NULL_POINTER);
+    RETURN_IF(market_index >= k->market_count, FLOW_BAD_MARKET);
+    *out = k->markets[market_index].config.rules;
+    return FLOW_OK;
+}
+
 flow_status flow_get_position(const flow_kernel *k, uint32_t market_index, int64_t lane,
                               flow_position *out)
 {

@@ -32,17 +32,41 @@ static void get_words(reader *r, void *record, size_t bytes)
     }
 }
 
-static void put_head(writer *w, const flow_kernel *k)
+static void put_config(writer *w, const flow_kernel *k)
 {
     put(w, MAGIC);
     put(w, FLOW_SEMANTICS_VERSION);
     put_words(w, &k->config, sizeof k->config);
     put(w, k->market_count);
+}
+
+static void put_market_config(writer *w, const flow_market *m)
+{
+    put_words(w, m, offsetof(flow_market, flow));
+    orderflow_put_config(w, &m->flow);
+}
+
+static void put_head(writer *w, const flow_kernel *k)
+{
+    put_config(w, k);
+    for (size_t i = 0; i < k->market_count; i++)
+        put_market_config(w, &k->markets[i].config);
+}
+
+/* Rules of venues are inputs as well as configuration: those in the bytes are the valid ones. */
+static bool take_rules(flow_kernel *k, const reader *r)
+{
+    writer head = {NULL, 0};
+    put_config(&head, k);
     for (size_t i = 0; i < k->market_count; i++) {
-        const flow_market *m = &k->markets[i].config;
-        put_words(w, m, offsetof(flow_market, flow));
-        orderflow_put_config(w, &m->flow);
+        flow_market *m = &k->markets[i].config;
+        reader at = *r;
+        at.at = head.at + offsetof(flow_market, rules);
+        put_market_config(&head, m);
+        get_words(&at, &m->rules, sizeof m->rules);
+        if (at.bad || !venue_rules_are_valid(&m->rules)) return false;
     }
+    return true;
 }
 
 static void put_core(writer *w, const core *c)
@@ -220,7 +244,7 @@ flow_status flow_save_state(const flow_kernel *k, uint8_t *out, size_t capacity,
     return FLOW_OK;
 }
 
-/* Whether the bytes begin as a kernel of this configuration writes them. */
+/* Whether the bytes begin as a kernel of this configuration, with their rules, writes them. */
 static bool head_matches(const flow_kernel *k, reader *r)
 {
     writer counted = {NULL, 0};
@@ -235,7 +259,7 @@ static bool head_matches(const flow_kernel *k, reader *r)
 
 static bool read_state(flow_kernel *k, reader *r)
 {
-    if (!head_matches(k, r)) return false;
+    if (!take_rules(k, r) || !head_matches(k, r)) return false;
     get_core(r, &k->core);
     const uint64_t order_count = get(r);
     if (r->bad || !core_is_valid(&k->core, &k->config) ||

@@ -309,6 +309,7 @@ static void abuse(fuzz *f, flow_kernel *victim)
     flow_place(victim, snap.stream_us, &request, 1, &id);
     flow_mark_price(victim, 0, snap.stream_us, near_price(f, 0), &stop);
     flow_funding(victim, 0, snap.stream_us, 1000, &stop);
+    flow_set_rule(victim, 0, snap.stream_us, pick(&f->in, 12), pick(&f->in, 9), &stop);
     if (flow_check_batch(&batch, &bad) == FLOW_OK) flow_run(victim, &batch, 0, &at, &stop);
     flow_gap(victim, 0);
     flow_clock(victim, snap.stream_us + pick(&f->in, 200), &stop);
@@ -410,6 +411,9 @@ static void step(fuzz *f)
         status = flow_funding(f->kernel, a_market(f), next_time(f), rate, &stop);
     } else if (what == 59) {
         status = flow_gap(f->kernel, a_market(f));
+    } else if (what == 60 && pick(s, 2) == 0) {
+        const int64_t rule = mostly(s, pick(s, 10)), value = mostly(s, pick(s, 4));
+        status = flow_set_rule(f->kernel, a_market(f), next_time(f), rule, value, &stop);
     } else if (what == 60) {
         status = flow_anchor(f->kernel, a_market(f), some(s, 1) % (FLOW_ANCHORS_MAX + 1));
     } else if (what == 61) {

@@ -61,6 +61,7 @@ static void use(flow_kernel *kernel, size_t start, size_t count)
     EXPECT(flow_get_snapshot(kernel, 0, &snap) == FLOW_OK);
     flow_mark_price(kernel, 0, snap.stream_us, snap.last_ticks > 0 ? snap.last_ticks : 1, &stop);
     flow_funding(kernel, 0, snap.stream_us, -1000, &stop);
+    flow_set_rule(kernel, 0, snap.stream_us, (int64_t)(rng() % 12), (int64_t)(rng() % 9), &stop);
     flow_gap(kernel, 0);
     flow_clock(kernel, snap.stream_us + (int64_t)(rng() % 5000), &stop);
     flow_cancel_all(kernel, snap.stream_us + 5000, -1, &cancelled);

@@ -242,6 +242,12 @@ static void test_bad_calls_leave_the_state(void)
     REFUSED(flow_mark_price(kernel, 0, now - 1, 5, &stop), FLOW_TIME_REVERSED);
     REFUSED(flow_funding(kernel, 0, now, 5, &stop), FLOW_NO_MARK);
     REFUSED(flow_funding(kernel, 0, now, FLOW_PPB + 1, &stop), FLOW_BAD_PRICE);
+    REFUSED(flow_set_rule(kernel, MARKETS, now, 4, 5, &stop), FLOW_BAD_MARKET);
+    REFUSED(flow_set_rule(kernel, 0, now, -1, 5, &stop), FLOW_BAD_RULE);
+    REFUSED(flow_set_rule(kernel, 0, now, FLOW_VENUE_RULE_COUNT, 5, &stop), FLOW_BAD_RULE);
+    REFUSED(flow_set_rule(kernel, 0, now, 0, 0, &stop), FLOW_BAD_RULE);
+    REFUSED(flow_set_rule(kernel, 0, now, 2, FLOW_PRICE_TICKS_MAX + 1, &stop), FLOW_BAD_RULE);
+    REFUSED(flow_set_rule(kernel, 0, now - 1, 4, 5, &stop), FLOW_TIME_REVERSED);
     REFUSED(flow_anchor(kernel, 1, 0), FLOW_BAD_ANCHOR);
     REFUSED(flow_run(kernel, &batch, 51, &at, &stop), FLOW_BAD_ROW);
     REFUSED(flow_load_state(kernel, before, bytes - 1), FLOW_BAD_STATE);

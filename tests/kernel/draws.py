@@ -67,21 +67,31 @@ def lane_settings(rng: Random) -> tuple[Lane, ...]:
     return tuple(Lane(*column) for column in columns)
 
 
+RULES: dict[str, tuple[int, ...]] = {
+    "price_step_ticks": (1, 1, 2),
+    "price_min_ticks": (0, 92),
+    "price_max_ticks": (0, 108),
+    "qty_step_lots": (1, 1, 2),
+    "qty_min_lots": (0, 3),
+    "qty_max_lots": (0, 50),
+    "market_qty_max_lots": (0, 30),
+    "notional_min_ticklots": (0, 500),
+    "price_up_ppm": (0, 1_050_000),
+    "price_down_ppm": (0, 950_000),
+}
+
+
+def rule(rng: Random) -> tuple[int, int]:
+    """A rule's number, and what it becomes; now and then what none can be."""
+    number = rng.randrange(len(RULES))
+    value = rng.choice(tuple(RULES.values())[number])
+    return (number, value) if rng.randrange(12) else rng.choice([(number, -1), (10, value)])
+
+
 def market_settings(rng: Random) -> Market:
     rules = Rules()
     if one_in(rng, 4):
-        rules = Rules(
-            price_step_ticks=rng.choice([1, 1, 2]),
-            price_min_ticks=rng.choice([0, 92]),
-            price_max_ticks=rng.choice([0, 108]),
-            qty_step_lots=rng.choice([1, 1, 2]),
-            qty_min_lots=rng.choice([0, 3]),
-            qty_max_lots=rng.choice([0, 50]),
-            market_qty_max_lots=rng.choice([0, 30]),
-            notional_min_ticklots=rng.choice([0, 500]),
-            price_up_ppm=rng.choice([0, 1_050_000]),
-            price_down_ppm=rng.choice([0, 950_000]),
-        )
+        rules = Rules(**{name: rng.choice(values) for name, values in RULES.items()})
     flow = FlowConfig(
         bar_us=rng.choice([7, 50, 1000]),
         bubble_window_us=rng.choice([0, 3, 40, 1000]),
@@ -222,7 +232,7 @@ def alone(rng: Random, now: int, market_count: int) -> Request:
 
 KINDS_OF_EVENT = (
     *(["trade"] * 36 + ["trades"] * 12 + ["levels"] * 3 + ["clock"] * 5 + ["gap"]),
-    *(["mark"] * 3 + ["funding"] + ["place"] * 24 + ["cancel"] * 5 + ["cancel all"]),
+    *(["mark"] * 3 + ["funding"] + ["rule"] + ["place"] * 24 + ["cancel"] * 5 + ["cancel all"]),
     *(["amend"] * 9),
 )
 
@@ -264,6 +274,8 @@ def event(rng: Random, market_count: int) -> Event:
         case "funding":
             rate = rng.choice([0, 100_000, -70_001, 10**6])
             happening = ("funding", market, rng.randint(0, 20), rate)
+        case "rule":
+            happening = ("rule", market, rng.randint(0, 20), *rule(rng))
         case "place":
             happening = ("place", delay, group(rng, 0, market_count, (1, 2, 3, 4)))
         case "cancel":
@@ -305,6 +317,8 @@ def _act(side: drive.Side, now: int, what: str, *values: Any) -> Any:
             side.mark(market, now + wait, ticks)
         case ("funding", market, wait, rate):
             side.funding(market, now + wait, rate)
+        case ("rule", market, wait, number, value):
+            side.set_rule(market, now + wait, number, value)
         case ("place", delay, requests):
             at = now + delay
             result = side.place(at, [_now(asked, at, order_id) for asked in requests])

@@ -40,6 +40,7 @@ class Side(Protocol):
     def gap(self, market: int) -> None: ...
     def mark(self, market: int, ts: int, mark_ticks: int) -> None: ...
     def funding(self, market: int, ts: int, rate_ppb: int) -> None: ...
+    def set_rule(self, market: int, ts: int, rule: int, value: int) -> None: ...
     def end(self) -> None: ...
     def place(self, ts: int, requests: Sequence[Request]) -> list[int]: ...
     def cancel(self, ts: int, order_id: int) -> None: ...
@@ -216,6 +217,9 @@ class KernelSide:
     def funding(self, market: int, ts: int, rate_ppb: int) -> None:
         self._decide(self.kernel.funding(market, ts, rate_ppb))
 
+    def set_rule(self, market: int, ts: int, rule: int, value: int) -> None:
+        self._decide(self.kernel.set_rule(market, ts, rule, value))
+
     def end(self) -> None:
         self.kernel.end()
 
@@ -308,6 +312,9 @@ class ModelSide:
 
     def funding(self, market: int, ts: int, rate_ppb: int) -> None:
         self._decide(self.model.funding(market, ts, rate_ppb))
+
+    def set_rule(self, market: int, ts: int, rule: int, value: int) -> None:
+        self._decide(self.model.set_rule(market, ts, rule, value))
 
     def end(self) -> None:
         self.model.end()

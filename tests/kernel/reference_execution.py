@@ -5,6 +5,7 @@ Python integers. Refusals are KernelErrors with the status the kernel would give
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowtape.stream.errors import KernelError
 from tests.kernel.config import (
@@ -41,6 +42,19 @@ from tests.kernel.reference_orders import (
 )
 
 FUNDING_LARGEST_PPB = 10**9
+
+RULE_LIMITS = {
+    "price_step_ticks": (1, PRICE_MAX),
+    "price_min_ticks": (0, PRICE_MAX),
+    "price_max_ticks": (0, PRICE_MAX),
+    "qty_step_lots": (1, QTY_MAX),
+    "qty_min_lots": (0, QTY_MAX),
+    "qty_max_lots": (0, QTY_MAX),
+    "market_qty_max_lots": (0, QTY_MAX),
+    "notional_min_ticklots": (0, 2**63 - 1),
+    "price_up_ppm": (0, 2**63 - 1),
+    "price_down_ppm": (0, 2**63 - 1),
+}
 
 
 class Model(Matching):
@@ -111,6 +125,19 @@ class Model(Matching):
             self.account(lane).fund(market, mark, rate_ppb)
         if self.account(BASE).positions[market].lots:
             self.equity_point(self.stream_us, market)
+        return self._decision(decides)
+
+    def set_rule(self, market: int, ts: int, rule: int, value: int) -> bool:
+        self._check_market(market)
+        if not 0 <= rule < len(RULE_LIMITS):
+            raise KernelError("BAD_RULE", "")
+        name, (low, high) = list(RULE_LIMITS.items())[rule]
+        if not low <= value <= high:
+            raise KernelError("BAD_RULE", "")
+        self._check_time(ts)
+        decides = self._advance(ts)
+        tape = self.tapes[market]
+        tape.market = replace(tape.market, rules=replace(tape.market.rules, **{name: value}))
         return self._decision(decides)
 
     def end(self) -> None:
@@ -308,9 +335,15 @@ class Model(Matching):
         return order
 
     def _venue(self, order: Order, qty: int, price: int, trigger: int) -> str | None:
-        rules, last = self.config.markets[order.market].rules, self.tapes[order.market].last
+        tape = self.tapes[order.market]
         return venue_refuses(
-            rules, order.kind, order.flags, last, qty=qty, price=price, trigger=trigger
+            tape.market.rules,
+            order.kind,
+            order.flags,
+            tape.last,
+            qty=qty,
+            price=price,
+            trigger=trigger,
         )
 
     def _find(self, order_id: int) -> Order:

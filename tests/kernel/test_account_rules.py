@@ -1,5 +1,6 @@
 """docs/EXECUTION.md rule by rule: venue rules, accounts, funding, fees."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -22,6 +23,7 @@ from tests.kernel.config import (
 )
 from tests.kernel.conftest import MakeDesk
 from tests.kernel.desk import BUY, SELL, Desk, Fill, fee, plain_config, spot
+from tests.kernel.reference_execution import RULE_LIMITS
 
 MAKER, TAKER = "MAKER", "TAKER"
 KIND, HARSH = Lane(0, PPM), Lane(500_000, 500_000, 1, 1)
@@ -93,6 +95,57 @@ def test_amendments_meet_the_venue_rules_too(desk: MakeDesk) -> None:
         ({"qty": 8, "price": 95}, "OK"),
     ):
         assert d.refusal(partial(d.amend, order, **numbers)) == status
+
+
+RULE = {name: number for number, name in enumerate(RULE_LIMITS)}
+
+
+def test_a_rule_that_changes_counts_for_what_is_asked_behind_it(desk: MakeDesk) -> None:
+    d = desk(latencies_us=(10,))
+    d.print(1000, 100, 5, BUY)
+    resting = d.limit(BUY, 4, 97)
+    d.print(1020, 100, 5, BUY)
+    on_its_way = d.limit(BUY, 5, 98)
+    d.side.set_rule(0, 1021, RULE["qty_min_lots"], 8)
+    assert d.refusal(Request(qty_lots=7, price_ticks=98)) == "LOT_SIZE"
+    assert d.refusal(partial(d.amend, resting, qty=6)) == "LOT_SIZE"
+    assert d.refusal(Request(qty_lots=8, price_ticks=90)) == "OK"
+    d.print(1040, 96, 50, SELL)
+    assert [fill.qty for fill in d.fills(on_its_way) + d.fills(resting)] == [5, 4]
+    d.side.set_rule(0, 1041, RULE["qty_min_lots"], 0)
+    assert d.refusal(Request(qty_lots=1, price_ticks=90)) == "OK"
+
+
+@pytest.mark.parametrize("name", RULE)
+def test_each_rule_can_change_and_only_in_its_market(desk: MakeDesk, name: str) -> None:
+    refused = {
+        "price_step_ticks": (2, Request(qty_lots=5, price_ticks=99), "PRICE_FILTER"),
+        "price_min_ticks": (100, Request(qty_lots=5, price_ticks=99), "PRICE_FILTER"),
+        "price_max_ticks": (98, Request(qty_lots=5, price_ticks=99), "PRICE_FILTER"),
+        "qty_step_lots": (2, Request(qty_lots=5, price_ticks=99), "LOT_SIZE"),
+        "qty_min_lots": (6, Request(qty_lots=5, price_ticks=99), "LOT_SIZE"),
+        "qty_max_lots": (4, Request(qty_lots=5, price_ticks=99), "LOT_SIZE"),
+        "market_qty_max_lots": (4, Request(kind=Kind.MARKET, qty_lots=5), "MARKET_LOT_SIZE"),
+        "notional_min_ticklots": (496, Request(qty_lots=5, price_ticks=99), "NOTIONAL"),
+        "price_up_ppm": (989_999, Request(qty_lots=5, price_ticks=99), "PERCENT_PRICE"),
+        "price_down_ppm": (990_001, Request(qty_lots=5, price_ticks=99), "PERCENT_PRICE"),
+    }
+    value, asked, status = refused[name]
+    d = desk(markets=(Market(), Market()))
+    for market in (0, 1):
+        d.print(1000, 100, 5, BUY, market)
+    d.side.set_rule(1, 1000, RULE[name], value)
+    assert d.refusal(asked) == "OK"
+    assert d.refusal(replace(asked, market=1)) == status
+
+
+def test_the_touch_stands_a_new_tick_away(desk: MakeDesk) -> None:
+    d = desk()
+    d.print(1000, 100, 5, BUY)
+    d.side.set_rule(0, 1001, RULE["price_step_ticks"], 5)
+    order = d.market(SELL, 1)
+    d.print(1002, 100, 5, BUY)
+    assert [fill.price for fill in d.fills(order)] == [95]
 
 
 # Free accounts and average cost

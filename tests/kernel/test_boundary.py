@@ -89,7 +89,13 @@ def test_every_refusal_is_an_exception_with_its_status() -> None:
         (lambda: kernel.gap(9), "BAD_MARKET"),
         (lambda: kernel.mark(0, 50, 0), "BAD_PRICE"),
         (lambda: kernel.funding(0, 50, 100), "NO_MARK"),
+        (lambda: kernel.set_rule(7, 50, 4, 5), "BAD_MARKET"),
+        (lambda: kernel.set_rule(0, 50, 10, 5), "BAD_RULE"),
+        (lambda: kernel.set_rule(0, 50, -1, 5), "BAD_RULE"),
+        (lambda: kernel.set_rule(0, 50, 3, 0), "BAD_RULE"),
+        (lambda: kernel.set_rule(0, 49, 4, 5), "TIME_REVERSED"),
         (lambda: kernel.snapshot(5), "BAD_MARKET"),
+        (lambda: kernel.rules(5), "BAD_MARKET"),
         (lambda: kernel.account(3), "BAD_ORDER"),
         (lambda: kernel.load_state(b"nonsense"), "BAD_STATE"),
     ):

@@ -65,6 +65,11 @@ class ExecutionMachine(RuleBasedStateMachine):
         price = draws.price(rng)
         self.both(lambda side: side.mark(market, side.now + step, price))
 
+    @rule(rng=randoms, market=st.integers(0, 1), step=st.integers(0, 20))
+    def venue_rule(self, rng: Random, market: int, step: int) -> None:
+        number, value = draws.rule(rng)
+        self.both(lambda side: side.set_rule(market, side.now + step, number, value))
+
     @rule(
         what=st.sampled_from(["gap", "funding", "cancel all"]),
         market=st.integers(0, 1),

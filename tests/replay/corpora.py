@@ -1,13 +1,14 @@
 """Small markets with people and a strategy in them, made from a seed, for tests of whole sessions.
 
 `quiet` has long pauses, clocks and gaps; `normal` is an ordinary market; `cascade` has bursts of
-trades at one time, late trades, marks and funding on an isolated account.
+trades at one time, late trades, marks and funding on an isolated account, and a venue that changes
+its rules.
 """
 
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,12 +21,12 @@ from flowtape.stream.config import Decide, EngineConfig
 from flowtape.stream.desk import carry_out
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import FlowError
-from flowtape.stream.execution import AccountKind
+from flowtape.stream.execution import AccountKind, VenueRules
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.orderflow import OrderFlow
 from flowtape.stream.orders import Request
-from flowtape.stream.ports import Clock, Event, Funding, Gap, Mark, Ticket
+from flowtape.stream.ports import Clock, Event, Funding, Gap, Mark, Rules, Ticket
 from flowtape.stream.session import Session
 from flowtape.stream.strategy import Market, Orders, Strategy
 from flowtape.stream.trades import Trades
@@ -263,6 +264,7 @@ def _cascade(rng: np.random.Generator, count: int) -> Trades:
 def _events(name: str, rng: np.random.Generator, trades: Trades) -> list[Event]:
     """Cut trades into pieces of odd sizes and say between them what else a venue says."""
     events: list[Event] = []
+    rules = VenueRules()
     if name == "cascade":
         events.append(Mark(START_US, int(trades.price_ticks[0])))
     at = lost = 0
@@ -294,7 +296,26 @@ def _events(name: str, rng: np.random.Generator, trades: Trades) -> list[Event]:
             events.append(Mark(now_us - int(rng.integers(0, 5_000)), mark_ticks))
             if rng.random() < 0.2:
                 events.append(Funding(now_us, int(rng.integers(-100_000, 100_000))))
+            if rng.random() < 0.2:
+                rules = _changed(rng, rules)
+                events.append(Rules(0, rules))
     return events
+
+
+_RULES = {
+    "price_step_ticks": (1, 2),
+    "qty_step_lots": (1, 2),
+    "qty_min_lots": (0, 12),
+    "qty_max_lots": (0, 90),
+    "price_down_ppm": (0, 999_900),
+}
+
+
+def _changed(rng: np.random.Generator, rules: VenueRules) -> VenueRules:
+    """Return rules of which one is another."""
+    name = str(rng.choice(list(_RULES)))
+    one, other = _RULES[name]
+    return replace(rules, **{name: other if getattr(rules, name) == one else one})
 
 
 def _with_people(
@@ -336,8 +357,12 @@ def _numbered(events: list[Event]) -> tuple[list[tuple[int, Event]], list[int], 
     numbered: list[tuple[int, Event]] = []
     settled, count, stream_us = [0], 0, 0
     for event in events:
-        inputs = Inputs.of(event, 0, stream_us)
         numbered.append((count + 1, event))
+        if isinstance(event, Rules):
+            settled.append(count + 1)
+            count += 1
+            continue
+        inputs = Inputs.of(event, 0, stream_us)
         if isinstance(event, Trades):
             running = np.maximum(np.maximum.accumulate(event.ts_us), stream_us)
             settled += (count + 1 + np.flatnonzero(running == event.ts_us)).tolist()

@@ -38,7 +38,7 @@ from flowtape.stream.engine import Engine
 from flowtape.stream.errors import FlowError, InputError
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.live import LiveSession
-from flowtape.stream.ports import Clock, Event, Funding, Mark, Ticket
+from flowtape.stream.ports import Clock, Event, Funding, Mark, Rules, Ticket
 from flowtape.stream.session import Session, SessionWriter
 from flowtape.stream.trades import Trades
 from flowtape.stream.view import Cursor, MarketView
@@ -749,7 +749,9 @@ def test_markets_have_many_links_people_and_kinds_of_inputs(
     }
     assert {Clock, Trades} < kinds["quiet"]
     assert markets["quiet"].live_session.gaps()
-    assert {Mark, Funding} < kinds["cascade"]
+    assert {Mark, Funding, Rules} < kinds["cascade"]
+    refused = Counter(asked.command_count == 0 for asked in markets["cascade"].live.asked)
+    assert min(refused.values()) >= 3
 
 
 def test_flatten_closes_the_position_there_is_now() -> None:

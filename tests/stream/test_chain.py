@@ -14,8 +14,9 @@ from flowtape.stream.commands import CommandKind, DiffersError, Origin
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
 from flowtape.stream.errors import InputError
+from flowtape.stream.execution import VenueRules
 from flowtape.stream.inputs import InputKind, Inputs
-from flowtape.stream.ports import Clock, Funding, Gap, Mark
+from flowtape.stream.ports import Clock, Funding, Gap, Mark, Rules
 from flowtape.stream.records import COMMAND, LINK, Records
 from flowtape.stream.trades import Trades
 from flowtape.stream.waypoints import BlockEnd
@@ -166,7 +167,9 @@ def test_commands_given_again_lead_to_the_same_chain(whole: tuple[Engine, Kept, 
 
 
 def test_people_and_statements_are_in_the_chain() -> None:
-    def run(*, mark: int = 1234, to_id: int = 9, anchor: int = 1) -> tuple[bytes, Kept, Engine]:
+    def run(
+        *, mark: int = 1234, to_id: int = 9, anchor: int = 1, least: int = 5
+    ) -> tuple[bytes, Kept, Engine]:
         engine, kept, chain = recorded()
         engine.apply(COLUMNS.slice(0, 100))
         now_us = int(engine.snapshot["stream_us"])
@@ -179,13 +182,14 @@ def test_people_and_statements_are_in_the_chain() -> None:
         engine.apply_event(Mark(now_us, mark))
         engine.apply_event(Funding(now_us + 20, 5))
         engine.apply_event(Gap(5, to_id, "lost"))
+        engine.apply_event(Rules(0, VenueRules(qty_min_lots=least)))
         engine.end()
         return chain.value, kept, engine
 
     value, kept, engine = run()
     assert value == run()[0]
-    others = {run(mark=1235)[0], run(to_id=10)[0], run(anchor=2)[0]}
-    assert len(others | {value}) == 4
+    others = {run(mark=1235)[0], run(to_id=10)[0], run(anchor=2)[0], run(least=6)[0]}
+    assert len(others | {value}) == 5
     assert kept.durable == [True] * 4
     commands = np.concatenate(kept.all_commands)
     assert list(commands["kind"]) == [
@@ -200,6 +204,7 @@ def test_people_and_statements_are_in_the_chain() -> None:
     now_us = int(again.snapshot["stream_us"])
     for event in (Clock(now_us + 10), Mark(now_us, 1234), Funding(now_us + 20, 5), Gap(5, 9, "")):
         again.apply_event(event)
+    again.apply_event(Rules(0, VenueRules(qty_min_lots=5)))
     again.end()
     assert chain.value == value
     assert again.digest() == engine.digest()

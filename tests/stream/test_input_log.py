@@ -149,6 +149,13 @@ def test_events_become_inputs() -> None:
     late = Inputs.of(Mark(50, 7), 2, 60)
     assert (late.kind[0], late.market[0], late.ts_us[0], late.price_ticks[0]) == (4, 2, 60, 7)
     assert Inputs.of(Funding(70, -3), 0, 60).price_ticks.tolist() == [-3]
+    rules = Inputs.of_rules([(3, 10), (5, 1 << 50)], 2, 60)
+    assert rules.kind.tolist() == [7, 7]
+    assert rules.market.tolist() == [2, 2]
+    assert rules.price_ticks.tolist() == [3, 5]
+    assert rules.qty_lots.tolist() == [10, 1 << 50]
+    assert rules.ts_us.tolist() == [60, 60]
+    assert not rules.agg_id.any()
     gap = Inputs.of(Gap(5, 9, "lost"), 1, 60)
     assert (gap.price_ticks[0], gap.qty_lots[0], gap.ts_us[0]) == (5, 9, 0)
     whole = trades(20)

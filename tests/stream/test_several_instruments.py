@@ -1,7 +1,7 @@
 """Several instruments in one account: one order of trades, one strategy, one balance."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from flowtape.stream.errors import InputError, KernelError
 from flowtape.stream.execution import VenueRules
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.orderflow import OrderFlow, Sweeps, TimeBars
-from flowtape.stream.ports import Funding, Gap, Mark
+from flowtape.stream.ports import Funding, Gap, Mark, Rules
 from flowtape.stream.records import i128
 from flowtape.stream.strategy import Market, Orders, Strategy
 from tests.stream.tapes import INSTRUMENT, MemoryTape, make_columns
@@ -219,6 +219,10 @@ def test_settings_and_statements_of_one_instrument_leave_the_other_alone() -> No
     engine.apply_event(Mark(now_us, 1234), market=1)
     engine.apply_event(Funding(now_us, 100), market=1)
     engine.apply_event(Gap(5, 6, "not served"), market=1)
+    engine.apply_event(Rules(0, replace(rules, qty_step_lots=50, qty_max_lots=1_000)), market=1)
+    assert engine.rules(1) == VenueRules(qty_step_lots=50, qty_max_lots=1_000)
+    assert engine.rules(0) == VenueRules()
+    engine.orders.buy(150, market=1)
     assert [int(view.snapshot["mark_ticks"]) for view in engine.views] == [0, 1234]
     assert [view.notice != "" for view in engine.views] == [False, True]
 

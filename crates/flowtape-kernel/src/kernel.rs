@@ -222,6 +222,21 @@ impl Kernel {
         Ok(Stop::of(stop))
     }
 
+    /// States what a rule of an instrument's venue is from now on, by its number from 0.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`, `BAD_RULE`, `BAD_TIME`, `TIME_REVERSED`, `ENDED`.
+    pub fn set_rule(&mut self, market: u32, ts_us: i64, rule: i64, value: i64) -> Result<Stop> {
+        let mut stop = 0;
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe {
+            sys::flow_set_rule(handle, market, ts_us, rule, value, &raw mut stop)
+        })?;
+        self.drain();
+        Ok(Stop::of(stop))
+    }
+
     /// Ends the stream: the open bars and bubbles close.
     ///
     /// # Errors
@@ -343,6 +358,18 @@ impl Kernel {
         let handle = self.handle.as_ptr();
         // SAFETY: the handle is live.
         Error::check(unsafe { sys::flow_get_position(handle, market, lane, &raw mut out) })?;
+        Ok(out)
+    }
+
+    /// The rules of an instrument's venue as they are now.
+    ///
+    /// # Errors
+    /// `BAD_MARKET`.
+    pub fn rules(&self, market: u32) -> Result<sys::FlowVenueRules> {
+        let mut out = sys::FlowVenueRules::default();
+        let handle = self.handle.as_ptr();
+        // SAFETY: the handle is live.
+        Error::check(unsafe { sys::flow_get_rules(handle, market, &raw mut out) })?;
         Ok(out)
     }
 

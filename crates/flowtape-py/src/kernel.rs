@@ -88,6 +88,11 @@ impl Kernel {
         Ok(stop.map_err(raise)? == Stop::Decision)
     }
 
+    fn set_rule(&self, market: u32, ts_us: i64, rule: i64, value: i64) -> PyResult<bool> {
+        let stop = self.lock().set_rule(market, ts_us, rule, value);
+        Ok(stop.map_err(raise)? == Stop::Decision)
+    }
+
     fn end(&self) -> PyResult<()> {
         self.lock().end().map_err(raise)
     }
@@ -223,6 +228,12 @@ impl Kernel {
     fn position<'py>(&self, py: Python<'py>, market: u32, lane: i64) -> PyResult<Bytes<'py>> {
         let position = self.lock().position(market, lane).map_err(raise)?;
         Ok(PyArray1::from_slice(py, Record::bytes_of(&[position])))
+    }
+
+    #[pyo3(signature = (market=0))]
+    fn rules<'py>(&self, py: Python<'py>, market: u32) -> PyResult<Bytes<'py>> {
+        let rules = self.lock().rules(market).map_err(raise)?;
+        Ok(PyArray1::from_slice(py, Record::bytes_of(&[rules])))
     }
 
     #[pyo3(signature = (series=0, market=0))]

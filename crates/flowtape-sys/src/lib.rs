@@ -157,6 +157,14 @@ unsafe extern "C" {
         rate_ppb: i64,
         stop_out: *mut c_int,
     ) -> FlowStatus;
+    pub fn flow_set_rule(
+        kernel: *mut FlowKernel,
+        market: u32,
+        ts_us: i64,
+        rule: i64,
+        value: i64,
+        stop_out: *mut c_int,
+    ) -> FlowStatus;
     pub fn flow_end(kernel: *mut FlowKernel) -> FlowStatus;
     pub fn flow_place(
         kernel: *mut FlowKernel,
@@ -252,6 +260,11 @@ unsafe extern "C" {
         market: u32,
         lane: i64,
         out: *mut FlowPosition,
+    ) -> FlowStatus;
+    pub fn flow_get_rules(
+        kernel: *const FlowKernel,
+        market: u32,
+        out: *mut FlowVenueRules,
     ) -> FlowStatus;
     pub fn flow_get_orders(
         kernel: *const FlowKernel,
