@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # What may be said of a session, which has all other settings from its genesis.
 _OF_SESSIONS = {
     *("context", "symbols", "market", "strategy", "stream_url", "rest_url", "silence", "resume"),
+    "rules_every",
     *("dashboard", "trade", "port", "retain", "sync", "home", "hub", "hub_token", "nats"),
 }
 
@@ -57,6 +58,13 @@ Sync = Annotated[
 ]
 Silence = Annotated[
     float, typer.Option("--silence", min=1, help="Seconds without a frame before reconnecting.")
+]
+RulesEvery = Annotated[
+    str,
+    typer.Option(
+        "--rules-every",
+        help="How often, about, the venue is asked for its rules of orders, such as 30m.",
+    ),
 ]
 
 
@@ -102,6 +110,7 @@ def live(
     stream_url: StreamUrl = None,
     rest_url: RestUrl = None,
     silence: Silence = 30.0,
+    rules_every: RulesEvery = "1h",
     resume: Resume = False,
     dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard")] = True,
     trade: common.Trade = False,
@@ -145,7 +154,7 @@ def live(
         leverage,
         lanes,
     )
-    sources = _sources(symbols, market, stream_url, rest_url, silence, keeping)
+    sources = _sources(symbols, market, stream_url, rest_url, silence, rules_every, keeping)
     asyncio.run(_live(sources, chosen, strategy, settings, keeping))
 
 
@@ -159,6 +168,7 @@ def record(
     stream_url: StreamUrl = None,
     rest_url: RestUrl = None,
     silence: Silence = 30.0,
+    rules_every: RulesEvery = "1h",
     retain: common.Retain = None,
     sync: Sync = "1s",
     resume: Resume = False,
@@ -184,7 +194,7 @@ def record(
             raise InputError(
                 f"session {keeping.left.id} runs a strategy; go on with flowtape live --resume"
             )
-    sources = _sources(symbols, market, stream_url, rest_url, silence, keeping)
+    sources = _sources(symbols, market, stream_url, rest_url, silence, rules_every, keeping)
     asyncio.run(_record(sources, keeping, span_us))
 
 
@@ -207,11 +217,14 @@ def _sources(
     stream_url: str | None,
     rest_url: str | None,
     silence_s: float,
+    rules_every: str,
     keeping: _Keeping,
 ) -> "list[BinanceSource]":
     from flowtape.connectors.binance.client import BinanceSource
+    from flowtape.connectors.binance.source_types import SourceTimes
 
     left = keeping.left
+    times = SourceTimes(rules_s=max(common.parse_span_us(rules_every, "--rules-every") / 1e6, 0.1))
     names = [symbol.upper() for symbol in symbols]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -223,11 +236,14 @@ def _sources(
             stream_url=stream_url,
             rest_url=rest_url,
             silence_s=silence_s,
+            times=times,
             start_after=last_id,
             dead_letters=keeping.notes.letter_of(name),
+            instrument=None if left is None else left.genesis.instruments[number],
+            rules_changed=keeping.notes.rules_of(name),
         )
-        for name, last_id in zip(
-            names, [None] * len(names) if left is None else left.last_ids(), strict=True
+        for number, (name, last_id) in enumerate(
+            zip(names, [None] * len(names) if left is None else left.last_ids(), strict=True)
         )
     ]
 
@@ -351,7 +367,10 @@ async def _kept(
         return
     prices = [await source.last_price_ticks() or 0 for source in sources]
     config = EngineConfig(
-        markets=tuple(MarketSettings(bubble_band_ticks=bubble_band_ticks(p)) for p in prices),
+        markets=tuple(
+            MarketSettings(bubble_band_ticks=bubble_band_ticks(price), rules=source.rules)
+            for price, source in zip(prices, sources, strict=True)
+        ),
         equity_grid_us=60 * SECOND_US,
         **settings,  # type: ignore[arg-type]
     )
@@ -385,6 +404,6 @@ def _check_same(sources: "list[BinanceSource]", left: "Session") -> None:
     for source, then in zip(sources, left.genesis.instruments, strict=True):
         if source.instrument != then:
             raise InputError(
-                f"{then.symbol} has other rules or decimals now than in session {left.id}; "
+                f"{then.symbol} has finer prices or quantities now than in session {left.id}; "
                 "start a new one"
             )

@@ -1,6 +1,7 @@
 """What is worth knowing of a live feed beside its trades, in files of the session's folder.
 
 meta/feed.jsonl          once a minute, how each source stood: counts, and how far it lagged behind
+                         and the rules of orders that its venue changed, when it did
 meta/dead_letters.jsonl  what the venue sent and no trade came of, with its text and the reason
 
 Nothing of it is in the session's digest, and a disk that does not take it stops nothing.
@@ -47,6 +48,14 @@ class FeedNotes:
             text = letter.text.decode(errors="backslashreplace")
             known = {"origin": letter.origin, "fate": letter.fate, "reason": letter.reason}
             self._write("dead_letters.jsonl", {"symbol": symbol, **known, "text": text})
+
+        return take
+
+    def rules_of(self, symbol: str) -> Callable[[dict[str, int]], None]:
+        """Return what takes the changed rules of a symbol's venue, names and values."""
+
+        def take(rules: dict[str, int]) -> None:
+            self._write("feed.jsonl", {"symbol": symbol, "rules": rules})
 
         return take
 

@@ -242,7 +242,7 @@ class Engine:
                 return
             stream_us, changes = int(self.snapshot["stream_us"]), []
             if isinstance(event, Rules):
-                changes = differences(self.rules(market), event.rules)
+                changes = differences(self.rules(market), event.rules, event.unknown)
                 inputs = Inputs.of_rules(changes, market, stream_us or event.ts_us)
             else:
                 inputs = Inputs.of(event, market, stream_us)

@@ -51,11 +51,13 @@ class Funding:
 class Rules:
     """Statement of all that a venue takes as an order now.
 
-    It holds from where it is told on; `ts_us` counts only where nothing was told before.
+    It holds from where it is told on; `ts_us` counts only where nothing was told before. Rules
+    named in `unknown` stay as they are.
     """
 
     ts_us: int
     rules: VenueRules
+    unknown: tuple[str, ...] = ()
 
 
 Event = Trades | Clock | Gap | Mark | Funding | Rules

@@ -1,6 +1,6 @@
 """Rules of a venue that change while a session runs: numbers, differences, and words for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from flowtape._kernel import Kernel
@@ -34,15 +34,17 @@ def rules_of(kernel: Kernel, market: int) -> VenueRules:
     return VenueRules(*(int(record[name]) for name in RULE_NAMES))
 
 
-def differences(before: VenueRules, after: VenueRules) -> list[tuple[int, int]]:
-    """Return the numbers of the rules that differ, and what they are after.
+def differences(
+    before: VenueRules, after: VenueRules, unknown: Sequence[str] = ()
+) -> list[tuple[int, int]]:
+    """Return the numbers of the rules that differ, but those unknown, and what they are after.
 
     Raises InputError for one that no kernel takes.
     """
     found = []
     for number, name in enumerate(RULE_NAMES):
         value = getattr(after, name)
-        if value != getattr(before, name):
+        if value != getattr(before, name) and name not in unknown:
             least = 1 if name in ("price_step_ticks", "qty_step_lots") else 0
             if not least <= value <= largest(name):
                 raise InputError(f"the venue's rule {name} cannot be {value}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowtape.connectors.binance.decode import Page
-from flowtape.connectors.binance.rest import PAGE_ROWS, RestClient, RestError
+from flowtape.connectors.binance.rest import PAGE_ROWS, Listed, RestClient, RestError
 from flowtape.connectors.binance.sequencer import FetchAggTrades
 from flowtape.stream.errors import FlowError
 from flowtape.stream.instrument import Instrument
@@ -43,10 +43,10 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """Whether the symbol is traded, in the venue's words."""
+class NotListed:
+    """The venue did not say what it lists, and may want not to be asked for a while."""
 
-    text: str
+    pause_s: float
 
 
 class Asker:
@@ -60,7 +60,7 @@ class Asker:
         self,
         rest: RestClient,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
-        answered: Callable[[Answer | NoAnswer | Newest | Status], None],
+        answered: Callable[[Answer | NoAnswer | Newest | Listed | NotListed], None],
     ) -> None:
         self._rest = rest
         self._spawn = spawn
@@ -75,9 +75,9 @@ class Asker:
         """Ask where the market stands; ends in Newest if that can be known."""
         self._spawn(self._newest(instrument))
 
-    def status(self, symbol: str) -> None:
-        """Ask whether the symbol is traded; ends in a Status if that can be known."""
-        self._spawn(self._status(symbol))
+    def listed(self, symbol: str) -> None:
+        """Ask how the symbol is traded; ends in a Listed or NotListed."""
+        self._spawn(self._listed(symbol))
 
     async def _trades(self, instrument: Instrument, fetch: FetchAggTrades) -> None:
         limit = self._page_rows
@@ -102,10 +102,9 @@ class Asker:
         if page.rows:
             self._answered(Newest(page.rows[-1].agg_id))
 
-    async def _status(self, symbol: str) -> None:
+    async def _listed(self, symbol: str) -> None:
         try:
-            text = await self._rest.status(symbol)
+            self._answered(await self._rest.listed(symbol))
         except FlowError as error:
             _log.warning("%s", error)
-        else:
-            self._answered(Status(text))
+            self._answered(NotListed(getattr(error, "pause_s", None) or 0.0))

@@ -10,28 +10,31 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from flowtape.connectors.binance.asking import TRADING, Answer, Asker, Newest, NoAnswer, Status
+from flowtape.connectors.binance.asking import Answer, Asker, Newest, NoAnswer, NotListed
 from flowtape.connectors.binance.dead_letters import DeadLetter, DeadLetterOffice
 from flowtape.connectors.binance.decode import raw_rows
 from flowtape.connectors.binance.intake import Intake
 from flowtape.connectors.binance.link import Closed, LinkReport, LinkTimes, Opened, Received, Silent
 from flowtape.connectors.binance.links import KeepTimes, LinkKeeper
+from flowtape.connectors.binance.listing_watch import ListingWatch
 from flowtape.connectors.binance.market_clock import MarketClock
-from flowtape.connectors.binance.markets import base_url, market_api, unknown_symbol
+from flowtape.connectors.binance.markets import (
+    base_url,
+    instrument_of,
+    market_api,
+    unknown_symbol,
+)
 from flowtape.connectors.binance.pacing import Backoff, Sleep
-from flowtape.connectors.binance.rest import INVALID_SYMBOL, RestClient, RestError
+from flowtape.connectors.binance.rest import INVALID_SYMBOL, Listed, RestClient, RestError
 from flowtape.connectors.binance.sequencer import Sequencer, SequencerConfig, joined
 from flowtape.connectors.binance.source_types import SourceStatistics, SourceTimes
 from flowtape.stream.errors import SourceError
+from flowtape.stream.execution import VenueRules
 from flowtape.stream.instrument import Instrument
 from flowtape.stream.ports import Event, Gap
 
 INBOX_MAX = 16
 """Reports that may wait; each one has all that a connection brought since the one before."""
-
-STATUS_EVERY_US = 300_000_000
-HALTED_EVERY_US = 30_000_000
-"""How often a silent symbol's status is asked for, and one that is known to be halted."""
 
 TURN_US_MAX = 1_500_000
 """Turns come every second at least: in a longer one the machine slept or the consumer was busy."""
@@ -44,7 +47,7 @@ class _Crash:
     error: Exception
 
 
-_Answers = Answer | NoAnswer | Newest | Status | _Crash
+_Answers = Answer | NoAnswer | Newest | Listed | NotListed | _Crash
 
 
 def monotonic_us() -> int:
@@ -70,6 +73,9 @@ class BinanceSource:
         times: further waiting times.
         sequencing: bounds of holding and repairing.
         dead_letters: called with what no trade came of, its raw text and the reason.
+        instrument: the one of a session that goes on; it is kept if its decimals still hold
+            whatever the venue prints.
+        rules_changed: called with the venue's rules of orders that changed, names and values.
         rng: source of jitter in delays.
         clock_us: a steady clock in microseconds.
         sleep: how delays are waited for.
@@ -87,6 +93,8 @@ class BinanceSource:
         times: SourceTimes | None = None,
         sequencing: SequencerConfig | None = None,
         dead_letters: Callable[[DeadLetter], None] | None = None,
+        instrument: Instrument | None = None,
+        rules_changed: Callable[[dict[str, int]], None] | None = None,
         rng: random.Random | None = None,
         clock_us: Callable[[], int] = monotonic_us,
         sleep: Sleep = asyncio.sleep,
@@ -129,7 +137,9 @@ class BinanceSource:
         )
         self._answers: deque[_Answers] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._known = instrument
         self._instrument: Instrument | None = None
+        self._listing = ListingWatch(times.rules_s, rules_changed, self._rng, clock_us())
         self._sequencer = Sequencer(sequencing or SequencerConfig(), start_after)
         self._market_clock = MarketClock(int(times.quiet_s * 1e6))
         self._repair_retry = Backoff(0.1, times.repair_retry_s, self._rng)
@@ -142,8 +152,6 @@ class BinanceSource:
         self._finish_us: int | None = None
         self._turn_us = clock_us()
         self._absent_us = 0
-        self._halted = False
-        self._status_us = clock_us()
         self._busy = False
 
     async def __aenter__(self) -> Self:
@@ -166,6 +174,11 @@ class BinanceSource:
         return self._instrument
 
     @property
+    def rules(self) -> VenueRules:
+        """Return what the venue takes as an order; known once the source was opened."""
+        return self._listing.rules
+
+    @property
     def last_id(self) -> int | None:
         """Return the last aggregate id that went out or was declared missing."""
         return self._sequencer.last_id
@@ -176,7 +189,7 @@ class BinanceSource:
         counts = self._sequencer.counts
         return SourceStatistics(
             connected=self._links.standing,
-            halted=self._halted,
+            halted=self._listing.halted,
             repairing=self._sequencer.holding,
             frames=self._intake.frame_count,
             trades=self._trades,
@@ -204,11 +217,25 @@ class BinanceSource:
         """
         await self._rest.__aenter__()
         try:
-            self._instrument = await self._rest.instrument(self._symbol)
+            listed = await self._rest.patiently_listed(self._symbol)
+            self._instrument = self._fitting(instrument_of(listed.info, self._api.market))
+            self._listing.begin(listed, self._instrument, self._clock_us())
         except BaseException:
             await self.close()
             raise
         return self._instrument
+
+    def _fitting(self, own: Instrument) -> Instrument:
+        """Return the known instrument if whatever the venue prints lies on its grid too."""
+        known = self._known
+        if (
+            known is not None
+            and (known.symbol, known.market) == (own.symbol, own.market)
+            and known.price_decimals >= own.price_decimals
+            and known.qty_decimals >= own.qty_decimals
+        ):
+            return known
+        return own
 
     async def last_price_ticks(self) -> int | None:
         """Return the price of the newest trade, or None when the venue cannot say now."""
@@ -248,6 +275,8 @@ class BinanceSource:
             self._turn_us = self._clock_us()
             while not self._has_finished():
                 await self._take_reports()
+                if self._listing.is_due(self._clock_us()):
+                    self._asker.listed(self._symbol)
                 self._sequencer.poll(self._steady_us())
                 for fetch in self._sequencer.effects():
                     self._asker.trades(self.instrument, fetch)
@@ -310,6 +339,8 @@ class BinanceSource:
         return self._links.standing and not self._sequencer.holding
 
     def _events(self, now_us: int) -> Iterator[Event]:
+        if (rules := self._listing.take_news()) is not None:
+            yield rules
         for event in joined(self._sequencer.take()):
             if isinstance(event, Gap):
                 _log.warning("ids %d to %d are lost: %s", event.from_id, event.to_id, event.reason)
@@ -327,7 +358,8 @@ class BinanceSource:
                 traded = self._intake.receive(
                     report, self.instrument, self._steady_us(), busy=self._busy
                 )
-                self._halted &= not traded
+                if traded:
+                    self._listing.traded()
             case Opened():
                 self._links.opened(report.link)
                 self._sequencer.catch_up(self._steady_us())
@@ -338,23 +370,13 @@ class BinanceSource:
 
     def _silent(self, report: Silent) -> None:
         self._links.silent(report)
-        now_us = self._clock_us()
-        if now_us >= self._status_us:
-            self._status_us = now_us + STATUS_EVERY_US
-            self._asker.status(self._symbol)
-        if self._halted and report.alive:
+        if self._listing.silent(self._clock_us()):
+            self._asker.listed(self._symbol)
+        if self._listing.halted and report.alive:
             return  # nothing is expected, and the connection stands
         self._sequencer.catch_up(self._steady_us())
         if self._sequencer.last_id is None:
             self._asker.newest(self.instrument)
-
-    def _told_status(self, status: str) -> None:
-        halted = status != TRADING
-        if halted != self._halted:
-            _log.warning("%s is now %s", self._symbol, status)
-        self._halted = halted
-        if halted:
-            self._status_us = min(self._status_us, self._clock_us() + HALTED_EVERY_US)
 
     def _take_answer(self, answer: _Answers) -> None:
         match answer:
@@ -364,8 +386,10 @@ class BinanceSource:
                 self._unanswered(answer)
             case Newest():
                 self._sequencer.begin_after(answer.agg_id)
-            case Status():
-                self._told_status(answer.text)
+            case Listed():
+                self._listing.told(answer, self.instrument, self._clock_us())
+            case NotListed():
+                self._listing.not_told(self._clock_us(), answer.pause_s)
             case _Crash():
                 raise answer.error
 

@@ -252,11 +252,16 @@ def _row(
     )
 
 
+def time_us(time: int) -> int:
+    """Return a time of the venue in microseconds, whichever unit it has."""
+    return time if time >= MICROSECONDS_FROM else time * 1_000
+
+
 def _time_us(time: int, data: str | bytes) -> int:
-    time_us = time if time >= MICROSECONDS_FROM else time * 1_000
-    if time_us > TS_US_MAX:
+    found_us = time_us(time)
+    if found_us > TS_US_MAX:
         _refuse(f"time {time} is out of range", data)
-    return time_us
+    return found_us
 
 
 def _parse(decoder: msgspec.json.Decoder[_S], data: str | bytes, what: str) -> _S:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from flowtape.connectors.binance.messages import ExchangeInfo, SymbolInfo
+from flowtape.connectors.binance.messages import SymbolInfo
 from flowtape.stream.errors import InputError
 from flowtape.stream.instrument import Instrument, Market
 
@@ -94,20 +94,14 @@ def is_loopback(url: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def instrument_of(info: ExchangeInfo, symbol: str, market: Market) -> Instrument:
-    """Return the instrument whose decimal grid holds the symbol's tick and step size.
-
-    Raises InputError when the venue does not list the symbol.
-    """
-    for listed in info.symbols:
-        if listed.symbol == symbol:
-            return Instrument(
-                symbol,
-                market,
-                price_decimals=_step_decimals(listed, "PRICE_FILTER", "tickSize"),
-                qty_decimals=_step_decimals(listed, "LOT_SIZE", "stepSize"),
-            )
-    raise unknown_symbol(symbol, market)
+def instrument_of(listed: SymbolInfo, market: Market) -> Instrument:
+    """Return the instrument whose decimal grid holds the symbol's tick and step size."""
+    return Instrument(
+        listed.symbol,
+        market,
+        price_decimals=_step_decimals(listed, "PRICE_FILTER", "tickSize"),
+        qty_decimals=_step_decimals(listed, "LOT_SIZE", "stepSize"),
+    )
 
 
 def unknown_symbol(symbol: str, market: Market) -> InputError:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from flowtape.connectors.binance.decode import (
     decode_error,
     decode_exchange_info,
     decode_page,
+    time_us,
 )
 from flowtape.connectors.binance.markets import (
     MarketApi,
@@ -23,11 +25,12 @@ from flowtape.connectors.binance.markets import (
     is_loopback,
     unknown_symbol,
 )
-from flowtape.connectors.binance.messages import ExchangeInfo
+from flowtape.connectors.binance.messages import ExchangeInfo, SymbolInfo
 from flowtape.connectors.binance.pacing import Backoff, Sleep, TokenBucket, pause_named_s
 from flowtape.connectors.binance.unreached import why_unreached
 from flowtape.stream.errors import SourceError
 from flowtape.stream.instrument import Instrument
+from flowtape.stream.limits import TS_US_MAX
 
 PAGE_ROWS = 1_000
 INVALID_SYMBOL = -1121
@@ -71,6 +74,14 @@ class RestError(SourceError):
         self.transient = transient
         self.slow = slow
         self.unreadable = unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What the venue says of a symbol, and its own time then, 0 when it did not say."""
+
+    info: SymbolInfo
+    server_us: int
 
 
 class RestClient:
@@ -117,7 +128,11 @@ class RestClient:
             self._session = None
 
     async def instrument(self, symbol: str) -> Instrument:
-        """Return the instrument of a symbol, trying a few times.
+        """Return the instrument of a symbol; see `patiently_listed`."""
+        return instrument_of((await self.patiently_listed(symbol)).info, self._api.market)
+
+    async def patiently_listed(self, symbol: str) -> Listed:
+        """Return what the venue says of a symbol, trying a few times.
 
         Raises InputError when the venue does not list it and SourceError when the venue cannot be
         reached or does not answer.
@@ -125,7 +140,7 @@ class RestClient:
         backoff = Backoff(0.25, 2.0, self._rng)
         while True:
             try:
-                return await self._instrument(symbol)
+                return await self.listed(symbol)
             except RestError as error:
                 if error.code == INVALID_SYMBOL:
                     raise unknown_symbol(symbol, self._api.market) from None
@@ -151,19 +166,16 @@ class RestClient:
             text = f"{self._base_url} aggTrades: {error}"
             raise RestError(text, unreadable=error) from None
 
-    async def status(self, symbol: str) -> str:
-        """Return whether a symbol is traded, in the venue's words: TRADING, HALT, BREAK, ...
+    async def listed(self, symbol: str) -> Listed:
+        """Return what the venue says of a symbol now.
 
         Raises RestError, and InputError when the venue does not list it.
         """
-        listed = (await self._exchange_info(symbol)).symbols
-        for info in listed:
+        said = await self._exchange_info(symbol)
+        for info in said.symbols:
             if info.symbol == symbol:
-                return info.status
+                return Listed(info, max(0, min(time_us(said.server_time), TS_US_MAX)))
         raise unknown_symbol(symbol, self._api.market)
-
-    async def _instrument(self, symbol: str) -> Instrument:
-        return instrument_of(await self._exchange_info(symbol), symbol, self._api.market)
 
     async def _exchange_info(self, symbol: str) -> ExchangeInfo:
         params = {"symbol": symbol} if self._api.market == "spot" else {}

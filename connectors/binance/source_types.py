@@ -10,7 +10,8 @@ class SourceTimes:
     `quiet_s` without an event makes a `Clock`; `rotate_s` is the age at which a connection is
     replaced, below the venue's 24 hours; `stable_s` of data end the growth of reconnect delays
     between `retry_base_s` and `retry_cap_s`; `repair_retry_s` caps the delays between queries;
-    `finish_s` is how long a source that is to finish waits for trades that are being repaired.
+    `finish_s` is how long a source that is to finish waits for trades that are being repaired;
+    `rules_s` is how often, about, the venue is asked for its rules of orders, `inf` for never.
     """
 
     first_data_s: float = 10.0
@@ -25,6 +26,7 @@ class SourceTimes:
     retry_cap_s: float = 30.0
     repair_retry_s: float = 2.0
     finish_s: float = 2.0
+    rules_s: float = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """`exchangeInfo`: what a venue lists, in a form that strict clients can build markets from."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import UNSET
 
 from flowtape.connectors.binance.markets import MarketApi
 from flowtape.connectors.binance.messages import ExchangeInfo, SymbolInfo, encode
+from flowtape.connectors.venue.listing import Listing
 from flowtape.connectors.venue.paper_limits import ORDER_LIMITS, TRAILING_BIPS
 from flowtape.connectors.venue.rules import NOTIONAL_MIN, TOP_DIGITS
 from flowtape.connectors.venue.wire import SPOT_DECIMALS, Wire
@@ -44,21 +45,20 @@ class _FuturesSymbol(SymbolInfo, frozen=True, rename="camel"):
 
 
 def exchange_info(
-    listed: Iterable[tuple[Wire, str]],
+    symbols: Sequence[SymbolInfo],
     api: MarketApi,
     server_us: int,
     *,
     micros: bool,
-    permission_sets: bool,
 ) -> bytes:
-    """Return exchangeInfo with symbols and their statuses."""
+    """Return exchangeInfo with symbols."""
     limits = [_limit("REQUEST_WEIGHT", "MINUTE", 1, api.weight_per_minute)]
     if api.market == "spot":
         limits.append(_limit("RAW_REQUESTS", "MINUTE", 5, 300_000))
         limits += [limit.row() for limit in ORDER_LIMITS]
     return encode(
         ExchangeInfo(
-            symbols=[_symbol(wire, status, permission_sets) for wire, status in listed],
+            symbols=list(symbols),
             server_time=server_us // (1 if micros else 1_000),
             rate_limits=limits,
         )
@@ -75,10 +75,15 @@ def _limit(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
     return {"rateLimitType": kind, "interval": interval, "intervalNum": count, "limit": limit}
 
 
-def _symbol(wire: Wire, status: str, permission_sets: bool) -> SymbolInfo:
+def symbol_info(listing: Listing, *, permission_sets: bool = True) -> SymbolInfo:
+    """Return what is said of a symbol now."""
+    wire, status, changed = listing.wire, listing.status, listing.filters
     instrument = wire.instrument
     symbol = instrument.symbol
     base, quote = assets_of(symbol)
+    filters = [{**rule, **changed.get(rule["filterType"], {})} for rule in _filters(wire)]
+    known = {rule["filterType"] for rule in filters}
+    filters += [{"filterType": name, **changed[name]} for name in changed if name not in known]
     if wire.spot:
         return _SpotSymbol(
             symbol=symbol,
@@ -87,7 +92,7 @@ def _symbol(wire: Wire, status: str, permission_sets: bool) -> SymbolInfo:
             base_asset_precision=SPOT_DECIMALS,
             quote_asset=quote,
             quote_precision=SPOT_DECIMALS,
-            filters=_filters(wire),
+            filters=filters,
             order_types=list(_SPOT_ORDER_TYPES),
             quote_asset_precision=SPOT_DECIMALS,
             is_spot_trading_allowed=True,
@@ -102,7 +107,7 @@ def _symbol(wire: Wire, status: str, permission_sets: bool) -> SymbolInfo:
         base_asset_precision=SPOT_DECIMALS,
         quote_asset=quote,
         quote_precision=SPOT_DECIMALS,
-        filters=_filters(wire),
+        filters=filters,
         order_types=["LIMIT", "MARKET"],
         contract_type="PERPETUAL",
         price_precision=instrument.price_decimals,

@@ -153,6 +153,17 @@ class Halt(_Fault, frozen=True, tag="halt"):
     status: Text = "BREAK"
 
 
+class Refilter(_Fault, frozen=True, tag="filter"):
+    """From this trade on a filter of exchangeInfo has these values instead of its own.
+
+    The venue's paper account obeys the rules that come of it.
+    """
+
+    filter: Text
+    values: dict[str, Text | bool | int]
+    at: Id = 0
+
+
 class Skew(_Fault, frozen=True, tag="skew"):
     """Event times and the server's own are off by `by_ms` from this trade on."""
 
@@ -223,7 +234,7 @@ Rewrite = Void | Backdate
 Broken = Abort | Close | Stall | Hold | Shutdown
 """What happens to every connection, between trades."""
 
-Standing = Mute | Halt | Skew | Refuse | Deny | Lag | Forget | RestFault
+Standing = Mute | Halt | Refilter | Skew | Refuse | Deny | Lag | Forget | RestFault
 """What changes how the venue behaves from a trade on."""
 
 Fault = Span | Backdate | Duplicate | Delay | Garble | Broken | Standing

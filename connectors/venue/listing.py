@@ -1,6 +1,7 @@
 """One symbol of a venue."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,8 @@ class Listing:
         """So many of the newest trades are unknown to each of the next queries."""
         self.raw_trades = raw_trades
         self.status = "TRADING"
+        self.filters: dict[str, dict[str, Any]] = {}
+        """Values of filters, by their type, that are not the venue's own."""
         self.skew_us = 0
         self._event_us = self.market.now_us
         self._pulses: dict[str, Pulse] = {}

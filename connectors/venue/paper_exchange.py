@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from flowtape.connectors.binance.filters import rules_of
+from flowtape.connectors.venue.exchange_info import symbol_info
 from flowtape.connectors.venue.listing import Listing
 from flowtape.connectors.venue.paper_balances import Balances, account_position, read_balances
 from flowtape.connectors.venue.paper_forms import NEW_ORDER_REJECTED, OrderForm
@@ -29,7 +31,7 @@ from flowtape.stream.errors import FlowError, KernelError
 from flowtape.stream.execution import Change, Role
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.orders import GROUP, Request
-from flowtape.stream.ports import Clock
+from flowtape.stream.ports import Clock, Rules
 from flowtape.stream.trades import Trades
 
 LOOK_S = 0.005
@@ -170,6 +172,8 @@ class PaperExchange:
             raise BadQueryError(NEW_ORDER_REJECTED, "Duplicate order sent.")
         self.counts.check(len(forms))
         at_us = self._asking()
+        for form in forms:
+            self._obey(form.listing)
         try:
             order_ids = self._engine.orders_of_person(at_us).place(*requests)
         except KernelError as error:
@@ -190,6 +194,7 @@ class PaperExchange:
     def check(self, form: OrderForm) -> None:
         """Refuse an order that `place` would refuse at once, and do nothing else."""
         self.look()
+        self._obey(form.listing)
         checkpoint = self._engine.checkpoint()
         try:
             self._engine.orders_of_person(self._clock_us()).place(form.request)
@@ -198,6 +203,15 @@ class PaperExchange:
         finally:
             self._engine.show()
             self._engine.restore(checkpoint)
+
+    def _obey(self, listing: Listing) -> None:
+        """Have the filters of a listing that were changed count from now on."""
+        if listing.filters:
+            number = self.number(listing)
+            rules, _ = rules_of(
+                symbol_info(listing), listing.instrument, self._engine.rules(number)
+            )
+            self._engine.apply_event(Rules(self._clock_us(), rules), number)
 
     def cancel(self, order: PaperOrder, client_id: str) -> None:
         """Ask to cancel an open order under a name, made up where there is none."""
@@ -217,6 +231,7 @@ class PaperExchange:
         client_id = client_id or _made_id()
         if client_id != order.client_id and self._has_open(client_id):
             raise BadQueryError(NEW_ORDER_REJECTED, "Duplicate order sent.")
+        self._obey(order.form.listing)
         try:
             self._engine.orders_of_person(self._asking()).amend(order.order_id, qty_lots=qty_lots)
         except KernelError as error:

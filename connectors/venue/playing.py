@@ -17,6 +17,7 @@ from flowtape.connectors.venue.faults import (
     Hold,
     Lag,
     Mute,
+    Refilter,
     Refuse,
     RestFault,
     Shutdown,
@@ -98,7 +99,7 @@ class MarketPlayer:
                 listing.market.lose(range(fault.from_id, fault.to_id + 1))
             case Void() | Backdate():
                 listing.market.rewrite(fault)
-            case RestFault(at=0) | Refuse(at=0) | Deny(at=0) | Lag(at=0):
+            case RestFault(at=0) | Refuse(at=0) | Deny(at=0) | Lag(at=0) | Refilter(at=0):
                 self._stand(listing, fault)
                 return
         listing.faults.inject(fault)
@@ -246,6 +247,8 @@ class MarketPlayer:
             case Skew(by_ms=by_ms):
                 for one in self._listings:
                     one.skew_us = by_ms * _MS
+            case Refilter(filter=name, values=values):
+                listing.filters[name] = listing.filters.get(name, {}) | values
             case Lag(rows=rows, count=count):
                 listing.lags += [rows] * count
             case Forget(rows=rows):

@@ -10,7 +10,7 @@ from typing import Any
 
 from flowtape.connectors.binance.markets import MarketApi
 from flowtape.connectors.binance.messages import encode
-from flowtape.connectors.venue.exchange_info import exchange_info
+from flowtape.connectors.venue.exchange_info import exchange_info, symbol_info
 from flowtape.connectors.venue.klines import INTERVALS, SECOND_US, Bar, Interval, klines, whole
 from flowtape.connectors.venue.listing import Listing
 from flowtape.connectors.venue.queries import FOREVER_US, Answer, BadQueryError, Endpoint, Query
@@ -110,14 +110,9 @@ def _exchange_info(query: Query) -> Answer:
         if "symbol" in query.values or "symbols" in query.values:
             raise BadQueryError(-1128, "Combination of optional parameters invalid.")
         chosen = [listing for listing in chosen if listing.status == status]
-    listed = [(listing.wire, listing.status) for listing in chosen]
-    body = exchange_info(
-        listed,
-        query.api,
-        query.now_us,
-        micros=query.unit_us == 1,
-        permission_sets=query.values.get("showPermissionSets") != "false",
-    )
+    permission_sets = query.values.get("showPermissionSets") != "false"
+    listed = [symbol_info(listing, permission_sets=permission_sets) for listing in chosen]
+    body = exchange_info(listed, query.api, query.now_us, micros=query.unit_us == 1)
     return Answer(200, body)
 
 

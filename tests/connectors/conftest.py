@@ -17,8 +17,9 @@ from flowtape.connectors.binance.rows import Row, rows_of
 from flowtape.connectors.venue.paper_venue import PaperSettings
 from flowtape.connectors.venue.server import VenueServer
 from flowtape.stream.config import EngineConfig
+from flowtape.stream.execution import VenueRules
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.ports import Clock, Gap
+from flowtape.stream.ports import Clock, Event, Gap, Rules
 from flowtape.stream.trades import Trades
 from tests.connectors.paper_client import KEYS, PaperClient
 
@@ -74,19 +75,23 @@ class Heard:
     rows: list[Row] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     clocks: list[Clock] = field(default_factory=list)
+    rules: list[VenueRules] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
 
     @property
     def ids(self) -> list[int]:
         return [row.agg_id for row in self.rows]
 
-    def add(self, event: Trades | Clock | Gap) -> None:
+    def add(self, event: Event) -> None:
         if isinstance(event, Trades):
             self.rows += rows_of(event)
             self.batches.append(len(event))
         elif isinstance(event, Gap):
             self.gaps.append(event)
+        elif isinstance(event, Rules):
+            self.rules.append(event.rules)
         else:
+            assert isinstance(event, Clock)
             self.clocks.append(event)
 
 

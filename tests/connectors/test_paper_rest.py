@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowtape.connectors.venue.faults import Drop, Halt
+from flowtape.connectors.venue.faults import Drop, Halt, Refilter
 from flowtape.connectors.venue.paper_venue import PaperSettings
 from flowtape.connectors.venue.server import VenueServer
 from flowtape.stream.config import EngineConfig
@@ -46,6 +46,27 @@ async def test_a_market_order_is_answered_with_its_fills(open_account):
         -2011,
         "Unknown order sent.",
     )
+
+
+async def test_orders_obey_filters_that_changed(open_account):
+    venue, client = await open_account()
+    await client.ask("POST", "order", **LOW)
+    venue.inject(Refilter(filter="LOT_SIZE", values={"minQty": "0.02"}))
+    venue.inject(Refilter(filter="PRICE_FILTER", values={"maxPrice": "59999.99"}, at=FIRST_ID + 80))
+    venue.inject(Refilter(filter="LOT_SIZE", values={"minQty": "0.01"}, at=FIRST_ID + 80))
+    venue.inject(Refilter(filter="MAX_POSITION", values={"maxPosition": "9"}))
+    small = (-1013, "Filter failure: LOT_SIZE")
+    assert await client.refused("POST", "order", **LOW) == small
+    assert await client.refused("POST", "order/test", **LOW) == small
+    _, info = await client.raw("GET", "exchangeInfo", "symbol=BTCUSDT")
+    filters = {rule["filterType"]: rule for rule in info["symbols"][0]["filters"]}
+    assert filters["LOT_SIZE"]["minQty"] == "0.02"
+    assert filters["LOT_SIZE"]["stepSize"] == "0.00001000"
+    assert filters["MAX_POSITION"] == {"filterType": "MAX_POSITION", "maxPosition": "9"}
+    await venue.publish(60)
+    dear = (-1013, "Filter failure: PRICE_FILTER")
+    assert await client.refused("POST", "order", **LOW) == dear
+    await client.ask("POST", "order", **{**LOW, "price": "59999.99"})
 
 
 async def test_an_answer_that_waited_long_enough_says_how_the_order_stands(open_account):

@@ -63,9 +63,9 @@ async def test_a_symbol_is_traded_or_unknown(market, open_venue, make_trades, sl
     venue = await open_venue(instrument, make_trades(1))
     options = {"clock_us": sleeper.clock_us, "rng": random.Random(1), "sleep": sleeper.sleep}
     async with RestClient(market_api(market), venue.rest_url, **options) as client:
-        assert await client.status("BTCUSDT") == "TRADING"
+        assert (await client.listed("BTCUSDT")).info.status == "TRADING"
         with pytest.raises(FlowError, match=r"lists no symbol|Invalid symbol"):
-            await client.status("NOPE")
+            await client.listed("NOPE")
 
 
 async def test_after_a_429_nothing_is_asked_until_its_time(ask, instrument, sleeper):

@@ -45,6 +45,12 @@ def test_what_differs_is_told_one_rule_an_input() -> None:
     )
 
 
+def test_what_is_not_known_stays() -> None:
+    engine = Engine(INSTRUMENT, CONFIG)
+    engine.apply_event(Rules(1, VenueRules(qty_max_lots=9), unknown=("qty_min_lots",)))
+    assert engine.rules() == VenueRules(qty_min_lots=5, qty_max_lots=9)
+
+
 def test_before_anything_else_the_time_is_the_venues() -> None:
     engine = Engine(INSTRUMENT, CONFIG)
     engine.apply_event(Rules(1_234_000, VenueRules()))
