@@ -3,12 +3,14 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from flowtape.connectors.binance.client import TURN_US_MAX
 from flowtape.connectors.binance.dead_letters import LETTERS_PER_MINUTE, TEXT_BYTES_MAX
 from flowtape.connectors.binance.rows import Row, rows_of, same_trade
 from flowtape.connectors.venue.faults import Duplicate, Forget, Garble, Skew
-from flowtape.stream.ports import Clock, Gap
+from flowtape.stream.decimals import parse_decimal
+from flowtape.stream.ports import Clock, Gap, Rules
 from flowtape.stream.trades import Trades
 from tests.connectors.simulation.play import Outcome
 from tests.connectors.simulation.scenario import FIRST_ID, START_US
@@ -62,6 +64,7 @@ class _Judge:
         yield from self.order()
         yield from self.completeness()
         yield from self.time()
+        yield from self.venue_rules()
         yield from self.courtesy()
         yield from self.counts()
 
@@ -246,6 +249,23 @@ class _Judge:
             ahead_us = max(ahead_us, row.ts_us - START_US - int(at_s * 1e6))
             ahead.append(ahead_us + skew_us)
         return ahead
+
+    def venue_rules(self) -> Iterator[str]:
+        """Rules are told as the venue named them, in that order, when they are other ones."""
+        told = [e.rules.qty_min_lots for _, e in self.outcome.heard if isinstance(e, Rules)]
+        decimals = self.scenario.instrument.qty_decimals
+        listings = self.outcome.arrivals.listings
+        named = [parse_decimal(text, decimals) for *_, text in listings]
+        if any(one == other for one, other in pairwise(told)):
+            yield f"rules were told again that had not changed: {told}"
+        unheard = iter(named)
+        if not all(value in unheard for value in told):
+            yield f"rules told were {told}, the venue named {named}"
+        before_s, in_s = self.outcome.finished_s, self.scenario.times.request_s
+        until = [one for one in listings if one[1] < before_s]
+        heard = [answered_s - asked_s < in_s - 0.1 for asked_s, answered_s, _ in until]
+        if told and heard and heard[-1] and told[-1] not in named[len(heard) - 1 :]:
+            yield f"the last rules told were {told[-1]}, the venue had named {named}"
 
     def courtesy(self) -> Iterator[str]:
         """Within the venue's limits, and silent when told to be."""

@@ -8,6 +8,7 @@ from unittest import mock
 from flowtape.connectors.binance.client import BinanceSource
 from flowtape.connectors.binance.decode import Page
 from flowtape.connectors.binance.links import LinkKeeper
+from flowtape.connectors.binance.listing_watch import ListingWatch
 from flowtape.connectors.binance.market_clock import MarketClock
 from flowtape.connectors.binance.rest import RestClient, RestError
 from flowtape.connectors.binance.rows import Row
@@ -71,6 +72,10 @@ def _close_before_the_next(self: LinkKeeper, last_id: int) -> None:
         self._close_retiring()
 
 
+def _keep_the_first_rules(self: ListingWatch, *_: Any) -> None:
+    self._asked = False
+
+
 async def _milliseconds(self: RestClient, instrument: Any, from_id: int | None, limit: int) -> Page:
     page = await _agg_trades(self, instrument, from_id, limit)
     rows = [Row(r.agg_id, r.ts_us // 1_000 * 1_000, *_after_time(r)) for r in page.rows]
@@ -111,6 +116,7 @@ MUTANTS: dict[str, Mutant] = {
     "asks REST when told to wait": (RestClient, "_failure", _impatient),
     "takes its own sleep for the venue's": (BinanceSource, "_notice_absence", _count_absence),
     "leaves a connection too early": (LinkKeeper, "settle", _close_before_the_next),
+    "keeps the rules it began with": (ListingWatch, "told", _keep_the_first_rules),
     "runs ahead of the venue": (MarketClock, "statement", _hasty_clock),
 }
 

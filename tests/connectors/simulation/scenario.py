@@ -23,6 +23,7 @@ from flowtape.connectors.venue.faults import (
     Hold,
     Lag,
     Mute,
+    Refilter,
     Refuse,
     Shutdown,
     Skew,
@@ -147,7 +148,7 @@ class Scenario:
 
 def draw(seed: int) -> Scenario:
     """Return the scenario of a seed."""
-    rng = random.Random(seed)
+    rng, others = random.Random(seed), random.Random(-seed - 1)
     market = rng.choice(["spot", "um"])
     behind = rng.choice([0, 0, 1, 40, 40, 1_100]) if rng.random() < 0.95 else 4_200
     steps, until_s = _steps(rng)
@@ -165,7 +166,10 @@ def draw(seed: int) -> Scenario:
         happened_count=behind,
         start_after=FIRST_ID + rng.randint(0, behind) - 1 if known else None,
         steps=steps,
-        faults=_faults(rng, FIRST_ID + behind, count - behind),
+        faults=(
+            *_faults(rng, FIRST_ID + behind, count - behind),
+            *_changes_of_rules(others, FIRST_ID + behind, count - behind),
+        ),
         rest=_rest_troubles(rng, until_s),
         line=_line_troubles(rng, until_s),
         way=rng.choice(
@@ -178,11 +182,11 @@ def draw(seed: int) -> Scenario:
             ]
         ),
         rules=ConnectionRules(ping_s=rng.choice([1.0, 5.0, 20.0]), messages_per_s=5),
-        **_settings(rng),
+        **_settings(rng, others),
     )
 
 
-def _settings(rng: random.Random) -> dict[str, object]:
+def _settings(rng: random.Random, others: random.Random) -> dict[str, object]:
     silence_s = rng.choice([2.0, 5.0, 10.0, 30.0])
     return {
         "silence_s": silence_s,
@@ -193,6 +197,7 @@ def _settings(rng: random.Random) -> dict[str, object]:
             stable_s=rng.choice([2.0, 30.0]),
             connect_s=rng.choice([2.0, 10.0]),
             request_s=rng.choice([2.0, 10.0]),
+            rules_s=others.choice([1.0, 4.0, 20.0, 3_600.0]),
         ),
         "sequencing": SequencerConfig(
             hold_us=rng.choice([5_000_000, 10_000_000, 20_000_000]),
@@ -201,6 +206,19 @@ def _settings(rng: random.Random) -> dict[str, object]:
             remembered_ids=8_192,
         ),
     }
+
+
+def _changes_of_rules(rng: random.Random, first_id: int, count: int) -> tuple[Fault, ...]:
+    if rng.random() < 0.5:
+        return ()
+    return tuple(
+        Refilter(
+            filter="LOT_SIZE",
+            values={"minQty": rng.choice(["0.002", "0.010", "3.000"])},
+            at=first_id + rng.randrange(max(1, count)),
+        )
+        for _ in range(rng.choice([1, 2, 6]))
+    )
 
 
 def _steps(rng: random.Random) -> tuple[tuple[Step, ...], float]:

@@ -1,5 +1,6 @@
 """What really arrived at the client, read off the bytes of its connections."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
@@ -10,6 +11,8 @@ from flowtape.connectors.binance.messages import AggTrade, RestAggTrade
 from tests.connectors.simulation.network import Connection
 
 FRAME_BYTES_MAX = 1 << 20
+
+_LEAST = re.compile(rb'"LOT_SIZE","minQty":"([0-9.]+)"')
 
 _trade = msgspec.json.Decoder(AggTrade)
 _rows = msgspec.json.Decoder(list[RestAggTrade])
@@ -43,11 +46,13 @@ class Query:
 class Arrivals:
     """When each id first came to the client whole, over the streams; and every query.
 
-    `refusals` are the times at which a stream was refused, and the pauses that were asked for.
+    `refusals` are the times at which a stream was refused, and the pauses that were asked for;
+    `listings` when exchangeInfo was asked for and answered, and the least quantity it named.
     """
 
     stream: dict[int, float] = field(default_factory=dict)
     refusals: list[tuple[float, float]] = field(default_factory=list)
+    listings: list[tuple[float, float, str]] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
 
 
@@ -169,6 +174,12 @@ class RestWatcher:
                 query.ids = [row.agg_id for row in _rows.decode(body)]
             except msgspec.MsgspecError:
                 query.status, query.unreadable = 0, True
+
+        if query.status == 200 and query.name == "exchangeInfo":
+            found = _LEAST.search(body)
+            if found is not None:
+                told = query.asked_s, query.answered_s, found.group(1).decode()
+                self._arrivals.listings.append(told)
 
     def ended(self) -> None:
         if self._query is not None and not self._query.answered_s:
