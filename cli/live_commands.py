@@ -5,7 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from flowtape.stream.live import LiveSession
     from flowtape.stream.session import Session
     from flowtape.stream.strategy import Strategy
+
+CLOCK_OFF_US = 1_000_000
+"""A clock that is further off is told of."""
 
 # What may be said of a session, which has all other settings from its genesis.
 _OF_SESSIONS = {
@@ -255,7 +258,24 @@ async def _opened(sources: "list[BinanceSource]") -> "AsyncIterator[None]":
             stack.push_async_callback(source.close)
         for source in sources:
             await source.open()
+        if (said := clock_words(await sources[0].clock_off_us(_wall_us))) is not None:
+            typer.echo(said, err=True)
         yield
+
+
+def _wall_us() -> int:
+    return int(datetime.now(UTC).timestamp() * 1e6)
+
+
+def clock_words(off_us: int | None) -> str | None:
+    """Say how far this machine's clock is ahead of the venue's, if that is worth a word."""
+    if off_us is None or abs(off_us) <= CLOCK_OFF_US:
+        return None
+    off = timedelta(seconds=abs(off_us) // 1_000_000)
+    return (
+        f"this machine's clock is {off} {'ahead of' if off_us > 0 else 'behind'} Binance's; trades "
+        "and orders go by Binance's, but names of sessions and times of notes are off: set it"
+    )
 
 
 def _finisher(sources: "list[BinanceSource]") -> Callable[[], None]:

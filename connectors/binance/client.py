@@ -14,6 +14,7 @@ from flowtape.connectors.binance.asking import Answer, Asker, Newest, NoAnswer, 
 from flowtape.connectors.binance.dead_letters import DeadLetter, DeadLetterOffice
 from flowtape.connectors.binance.decode import raw_rows
 from flowtape.connectors.binance.intake import Intake
+from flowtape.connectors.binance.lag import clock_off_us
 from flowtape.connectors.binance.link import Closed, LinkReport, LinkTimes, Opened, Received, Silent
 from flowtape.connectors.binance.links import KeepTimes, LinkKeeper
 from flowtape.connectors.binance.listing_watch import ListingWatch
@@ -112,6 +113,7 @@ class BinanceSource:
             rng=self._rng,
             sleep=sleep,
             request_s=times.request_s,
+            spare_urls=() if rest_url else api.spare_rest_urls,
         )
         self._asker = Asker(self._rest, self._spawn, self._answer)
         stream_urls = [stream_url] if stream_url else [api.stream_url, *api.spare_stream_urls]
@@ -244,6 +246,20 @@ class BinanceSource:
         except RestError:
             return None
         return page.rows[-1].price_ticks if page.rows else None
+
+    async def clock_off_us(self, wall_us: Callable[[], int]) -> int | None:
+        """Return how far a wall clock is ahead of the venue's, negative when it is behind.
+
+        None when the venue cannot say now, or is one on this machine, which may play the past.
+        """
+        if self._rest.is_here:
+            return None
+        before_us = wall_us()
+        try:
+            venue_us = await self._rest.server_us()
+        except RestError:
+            return None
+        return clock_off_us(before_us, venue_us, wall_us())
 
     def finish(self) -> None:
         """Have `events` come to its end, with everything that has arrived given out.

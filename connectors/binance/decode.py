@@ -15,6 +15,7 @@ from flowtape.connectors.binance.messages import (
     RequestId,
     RestAggTrade,
     ServerShutdown,
+    ServerTime,
 )
 from flowtape.connectors.binance.rows import Row
 from flowtape.stream.decimals import parse_decimal
@@ -118,6 +119,7 @@ _combined = msgspec.json.Decoder(Combined)
 _rows = msgspec.json.Decoder(list[Raw])
 _rest_row = msgspec.json.Decoder(RestAggTrade)
 _exchange_info = msgspec.json.Decoder(ExchangeInfo)
+_server_time = msgspec.json.Decoder(ServerTime)
 _api_error = msgspec.json.Decoder(ApiError)
 
 
@@ -178,6 +180,11 @@ def decode_error(body: bytes) -> ApiError | None:
 def decode_exchange_info(body: bytes) -> ExchangeInfo:
     """Decode exchangeInfo; raises DecodeError."""
     return _parse(_exchange_info, body, "exchangeInfo")
+
+
+def decode_server_time(body: bytes) -> int:
+    """Decode the answer to `time`, in the venue's unit; raises DecodeError."""
+    return _parse(_server_time, body, "time").server_time
 
 
 def _decode_unusual(data: str | bytes, instrument: Instrument) -> FrameEvent:

@@ -5,6 +5,14 @@ LAG_SPAN_US = 10_000_000
 """So far behind for so long is too much: the venue's queue for this connection does not empty."""
 
 
+def clock_off_us(before_us: int, venue_us: int, after_us: int) -> int:
+    """Return how far a clock is ahead of the venue's at least, negative when it is behind.
+
+    It read `before_us` and `after_us` around the question to which the venue said `venue_us`.
+    """
+    return max(before_us - venue_us, 0) + min(after_us - venue_us, 0)
+
+
 class LagMeter:
     """The way of frames from the venue's clock to ours, against the fastest frame so far.
 

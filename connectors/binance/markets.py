@@ -16,7 +16,8 @@ UNRULED_DECIMALS = 8
 class MarketApi:
     """One market's addresses and request weights.
 
-    `spare_stream_urls` bring the same streams as `stream_url`, for when it does not. Weights are
+    `spare_stream_urls` bring the same streams as `stream_url`, for when it does not, and
+    `spare_rest_urls` the same answers as `rest_url`, out of one budget of weights. Weights are
     charged against `weight_per_minute` for each IP address. `microseconds` says that the market can
     be asked for times in microseconds.
     Source: binance-spot-api-docs rest-api.md and web-socket-streams.md; USD-M general info.
@@ -32,6 +33,7 @@ class MarketApi:
     exchange_info_weight: int
     microseconds: bool
     spare_stream_urls: tuple[str, ...] = ()
+    spare_rest_urls: tuple[str, ...] = ()
 
     def stream_address(self, base_url: str, symbol: str) -> str:
         """Return the address of the raw connection that carries the symbol's trades."""
@@ -50,6 +52,11 @@ SPOT = MarketApi(
     exchange_info_weight=20,
     microseconds=True,
     spare_stream_urls=("wss://stream.binance.com:443", "wss://data-stream.binance.vision"),
+    spare_rest_urls=(
+        "https://api-gcp.binance.com",
+        "https://api1.binance.com",
+        "https://data-api.binance.vision",
+    ),
 )
 
 USD_M = MarketApi(

@@ -172,6 +172,12 @@ class ExchangeInfo(Struct, frozen=True, rename="camel"):
     exchange_filters: list[Any] = msgspec.field(default_factory=list)
 
 
+class ServerTime(Struct, frozen=True, rename="camel"):
+    """`GET /api/v3/time` or `/fapi/v1/time`."""
+
+    server_time: Time
+
+
 def encode(message: Struct | list[Any] | dict[str, Any]) -> bytes:
     """Return the compact JSON that Binance would send for `message`."""
     return msgspec.json.encode(message)

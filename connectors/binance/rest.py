@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -17,6 +17,7 @@ from flowtape.connectors.binance.decode import (
     decode_error,
     decode_exchange_info,
     decode_page,
+    decode_server_time,
     time_us,
 )
 from flowtape.connectors.binance.markets import (
@@ -85,7 +86,10 @@ class Listed:
 
 
 class RestClient:
-    """Queries about one market; an async context manager that owns its HTTP session."""
+    """Queries about one market; an async context manager that owns its HTTP session.
+
+    When a host does not answer, the next one of `spare_urls` is asked from then on.
+    """
 
     def __init__(
         self,
@@ -96,8 +100,10 @@ class RestClient:
         rng: random.Random,
         sleep: Sleep = asyncio.sleep,
         request_s: float = 10.0,
+        spare_urls: Sequence[str] = (),
     ) -> None:
         self._api = api
+        self._base_urls = (base_url, *spare_urls)
         self._base_url = base_url
         self._clock_us = clock_us
         self._rng = rng
@@ -126,6 +132,11 @@ class RestClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the venue is on this machine."""
+        return is_loopback(self._base_url)
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return the instrument of a symbol; see `patiently_listed`."""
@@ -166,6 +177,14 @@ class RestClient:
             text = f"{self._base_url} aggTrades: {error}"
             raise RestError(text, unreadable=error) from None
 
+    async def server_us(self) -> int:
+        """Return the venue's time; raises RestError."""
+        body = await self._get("time", {}, 1)
+        try:
+            return time_us(decode_server_time(body))
+        except DecodeError as error:
+            raise RestError(f"{self._base_url} time: {error}", unreadable=error) from None
+
     async def listed(self, symbol: str) -> Listed:
         """Return what the venue says of a symbol now.
 
@@ -196,24 +215,39 @@ class RestClient:
         wait_s = self._bucket.spend(weight, now_us)
         if wait_s > 0:
             await self._sleep(wait_s)
-        url = f"{self._base_url}{self._api.rest_prefix}/{path}"
+        base_url = self._base_url
+        url = f"{base_url}{self._api.rest_prefix}/{path}"
         try:
             async with self._session.get(url, params=params) as response:
                 body = await response.read()
         except aiohttp.InvalidURL as error:
             raise RestError(f"{url} is no address: {error}", transient=False) from None
         except aiohttp.ClientConnectorError as error:
-            why = why_unreached(error, self._request_s)
-            raise RestError(f"cannot reach {self._base_url}: {why}", transient=False) from None
+            why, spare = why_unreached(error, self._request_s), self._leave(base_url)
+            raise RestError(f"cannot reach {base_url}: {why}", transient=spare) from None
         except TimeoutError:
+            self._leave(base_url)
             text = f"{url} did not answer within {self._request_s:g} s"
             raise RestError(text, slow=True) from None
         except (aiohttp.ClientError, OSError) as error:
+            self._leave(base_url)
             raise RestError(f"{url} broke off: {error}") from None
         self._watch_weight(response)
         if response.status == 200:
             return body
+        if response.status >= 500:
+            self._leave(base_url)
         raise self._failure(url, response, body)
+
+    def _leave(self, base_url: str) -> bool:
+        """Ask another host from now on, where the one that failed is asked; tells if there is one.
+
+        Being refused for asking too much is no reason: the weight counts for all hosts together.
+        """
+        if base_url == self._base_url:
+            at = self._base_urls.index(base_url)
+            self._base_url = self._base_urls[(at + 1) % len(self._base_urls)]
+        return len(self._base_urls) > 1
 
     def _failure(self, url: str, response: aiohttp.ClientResponse, body: bytes) -> RestError:
         status = response.status

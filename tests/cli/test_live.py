@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowtape.cli.live_commands import clock_words
 from flowtape.connectors.venue.faults import Abort, Drop
 from flowtape.connectors.venue.server import VenueServer
 from flowtape.replay.session_tape import tape_store_of
@@ -288,3 +289,16 @@ def test_what_cannot_be_reached_is_said_in_one_line(
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("off_us", [None, 0, 999_999, -1_000_000])
+def test_a_clock_that_is_right_is_not_told_of(off_us: int | None) -> None:
+    assert clock_words(off_us) is None
+
+
+def test_a_clock_that_is_off_is_told_of_in_one_line() -> None:
+    for off_us, said in ((7_200_000_000, "2:00:00 ahead of"), (-1_500_000, "0:00:01 behind")):
+        words = clock_words(off_us)
+        assert words is not None
+        assert words.startswith(f"this machine's clock is {said} Binance's; ")
+        assert "\n" not in words

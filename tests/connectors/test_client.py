@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from flowtape.connectors.binance.client import BinanceSource
+from flowtape.connectors.binance.rest import RestClient
 from flowtape.connectors.binance.rows import rows_of
 from flowtape.connectors.binance.sequencer import SequencerConfig
 from flowtape.connectors.venue.connection import ConnectionRules
@@ -529,3 +530,20 @@ async def test_a_source_that_finishes_gives_out_what_waits(
     missing = range(1_100, 1_120) if everywhere else ()
     assert heard.ids == [i for i in range(FIRST_ID, LAST_ID + 1) if i not in missing]
     assert [(gap.from_id, gap.to_id) for gap in heard.gaps] == [(1_100, 1_119)] * everywhere
+
+
+async def test_how_far_a_clock_is_off_is_asked_of_a_venue_elsewhere(
+    open_venue, make_source, instrument, make_trades, monkeypatch
+):
+    trades = make_trades(10)
+    venue = await open_venue(instrument, trades, happened_count=10)
+    source = make_source(venue)
+    await source.open()
+    now_us = int(trades.ts_us.max())
+    assert await source.clock_off_us(lambda: now_us) is None
+    monkeypatch.setattr(RestClient, "is_here", False)
+    assert await source.clock_off_us(lambda: now_us) == 0
+    assert await source.clock_off_us(lambda: now_us - 5_000_000) == -5_000_000
+    assert await source.clock_off_us(lambda: now_us + 7_200_000_000) == 7_200_000_000
+    venue.inject(RestFault(503, query="time"))
+    assert await source.clock_off_us(lambda: now_us) is None

@@ -1,4 +1,6 @@
-from flowtape.connectors.binance.lag import LAG_SPAN_US, LAG_US_MAX, LagMeter
+import pytest
+
+from flowtape.connectors.binance.lag import LAG_SPAN_US, LAG_US_MAX, LagMeter, clock_off_us
 
 S = 1_000_000
 
@@ -37,3 +39,17 @@ def test_another_connection_begins_anew():
     meter.observe(0, 0, first=True)
     meter.observe(S, 20 * S, first=True)
     assert meter.lag_us == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "venue", "after", "off"),
+    [
+        (100, 150, 200, 0),
+        (100, 100, 100, 0),
+        (100, 250, 200, -50),
+        (100, 70, 200, 30),
+        (7_200_000_000, 0, 7_200_000_500, 7_200_000_000),
+    ],
+)
+def test_a_clock_is_off_by_what_the_way_does_not_explain(before, venue, after, off):
+    assert clock_off_us(before, venue, after) == off

@@ -142,3 +142,75 @@ async def test_without_an_instrument_the_address_is_doubted(fault, ask, sleeper)
     with pytest.raises(SourceError, match="check --rest-url and --market"):
         await ask.instrument("BTCUSDT")
     assert sum(sleeper.slept) < 15.0
+
+
+async def test_the_venue_tells_its_time(ask, make_trades):
+    assert await ask.server_us() == int(make_trades(2_500).ts_us.max())
+    for body in ("{}", "<html>", '{"serverTime":"now"}', '{"serverTime":-1}'):
+        ask.venue.inject(RestFault(200, body=body, query="time"))
+        with pytest.raises(RestError, match="time cannot be read"):
+            await ask.server_us()
+
+
+@pytest.fixture
+async def two(open_venue, instrument, make_trades, sleeper):
+    """A client of one venue that has another one to spare."""
+    venues = [await open_venue(instrument, make_trades(10), happened_count=10) for _ in range(2)]
+    client = RestClient(
+        SPOT,
+        venues[0].rest_url,
+        clock_us=sleeper.clock_us,
+        rng=random.Random(1),
+        sleep=sleeper.sleep,
+        request_s=0.5,
+        spare_urls=[venues[1].rest_url],
+    )
+    client.venues = venues
+    async with client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [RestFault(503), RestFault(502, body="<html>"), RestFault(delay_s=1), RestFault(cut=True)],
+)
+async def test_another_host_is_asked_when_one_does_not_answer(fault, two, instrument):
+    first, second = two.venues
+    first.inject(fault)
+    with pytest.raises(RestError):
+        await two.agg_trades(instrument, 1_000, 5)
+    second.inject(RestFault(400, body='{"code":-1100,"msg":"second"}'))
+    with pytest.raises(RestError, match="second"):
+        await two.agg_trades(instrument, 1_000, 5)
+    second.inject(RestFault(500))
+    with pytest.raises(RestError, match="500"):
+        await two.agg_trades(instrument, 1_000, 5)
+    first.inject(RestFault(400, body='{"code":-1100,"msg":"first"}'))
+    with pytest.raises(RestError, match="first"):
+        await two.agg_trades(instrument, 1_000, 5)
+
+
+async def test_a_host_that_is_gone_is_passed_over_at_the_start(two, instrument):
+    await two.venues[0].stop()
+    assert await two.instrument("BTCUSDT") == instrument
+    assert len((await two.agg_trades(instrument, 1_000, 5)).rows) == 5
+
+
+async def test_a_pause_is_kept_at_every_host(two, instrument, sleeper):
+    two.venues[0].inject(RestFault(429, retry_after_s=7))
+    with pytest.raises(RestError, match="429"):
+        await two.agg_trades(instrument, 1_000, 5)
+    with pytest.raises(RestError, match="asked for a pause"):
+        await two.agg_trades(instrument, 1_000, 5)
+    sleeper.now_us += 7_000_000
+    two.venues[0].inject(RestFault(400, body='{"code":-1100,"msg":"first"}'))
+    with pytest.raises(RestError, match="first"):
+        await two.agg_trades(instrument, 1_000, 5)
+
+
+async def test_where_no_host_answers_it_is_said_soon(two, sleeper):
+    for venue in two.venues:
+        await venue.stop()
+    with pytest.raises(SourceError, match="cannot reach"):
+        await two.instrument("BTCUSDT")
+    assert sum(sleeper.slept) < 15.0
