@@ -166,7 +166,8 @@ class Desk(Protocol):
         """Carry out a ticket; return the order's number, 0 when it made none.
 
         May be called from any thread and waits until the command is safe on the disk, if the
-        session is kept. Raises FlowError with the venue's reason, and then nothing has changed.
+        session is kept. Raises FlowError with the venue's reason, and then nothing has changed but
+        that a `flatten` has canceled the orders.
         """
         ...
 

@@ -13,12 +13,13 @@ from flowtape.connectors.hub.server import HubServer, HubTimes
 from flowtape.connectors.hub.source import HubSource, WatchTimes
 from flowtape.stream.config import EngineConfig
 from flowtape.stream.engine import Engine
+from flowtape.stream.execution import VenueRules
 from flowtape.stream.fanout import Fanout
 from flowtape.stream.genesis import Genesis
 from flowtape.stream.input_log import read_inputs
 from flowtape.stream.inputs import Inputs
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.ports import Clock, Event, Gap
+from flowtape.stream.ports import Clock, Event, Gap, Rules
 from flowtape.stream.session import SessionWriter
 from flowtape.stream.trades import Trades
 from tests.stream.tapes import make_columns
@@ -39,8 +40,9 @@ def trades(count: int) -> Trades:
 
 
 def events(count: int, seed: int = 1) -> list[Event]:
-    """Trades in pieces of very different length, with clocks and gaps between."""
-    rng, whole, found, at = random.Random(seed), trades(count), list[Event](), 0
+    """Trades in pieces of very different length, with clocks, gaps and rules between."""
+    rng, others, whole = random.Random(seed), random.Random(-seed - 1), trades(count)
+    found, at = list[Event](), 0
     while at < count:
         piece = whole.slice(at, at + rng.choice([1, 1, 1, 2, 7, 300, 9_000]))
         at += len(piece)
@@ -49,6 +51,8 @@ def events(count: int, seed: int = 1) -> list[Event]:
             found.append(Clock(int(piece.ts_us[-1])))
         if rng.random() < 0.05:
             found.append(Gap(at, at + 3, "lost"))
+        if others.random() < 0.05:
+            found.append(Rules(0, VenueRules(qty_min_lots=others.randrange(9), qty_max_lots=at)))
     return found
 
 
