@@ -642,6 +642,27 @@ BORDER = [
         "return memcmp(r->bytes, head, 16) == 0;",
         "a state of another configuration is taken over",
     ),
+    Mutant(
+        "rule-of-genesis-kept",
+        "inputs.c",
+        "k->markets[market_index].config.rules = rules;",
+        "k->markets[market_index].config.rules.qty_step_lots = rules.qty_step_lots;",
+        "rules of a venue do not change",
+    ),
+    Mutant(
+        "rule-set-unchecked",
+        "inputs.c",
+        "RETURN_IF(!venue_rules_are_valid(&rules), FLOW_BAD_RULE);",
+        "",
+        "a rule takes a value that none can have",
+    ),
+    Mutant(
+        "state-rules-unchecked",
+        "state.c",
+        "if (at.bad || !venue_rules_are_valid(&m->rules)) return false;",
+        "if (at.bad) return false;",
+        "a state brings rules that none can have",
+    ),
 ]
 
 MUTANTS = [*EXECUTION, *ACCOUNTS, *ORDER_FLOW, *BORDER]
