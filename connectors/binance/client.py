@@ -282,6 +282,8 @@ class BinanceSource:
     async def events(self) -> AsyncGenerator[Event]:
         """Yield trades in id order, with gaps repaired or declared, and time in quiet markets.
 
+        First of all, and when they change, come the venue's rules of orders.
+
         Raises SourceError when the venue cannot be reached at all or sends nonsense.
         """
         try:
