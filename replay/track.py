@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from flowtape.replay.parts import TapeColumns
 from flowtape.replay.script import Piece, Script, apply_piece
-from flowtape.stream.engine import Checkpoint, Engine
+from flowtape.stream.engine import Engine
 from flowtape.stream.inputs import InputKind, Inputs
+from flowtape.stream.rewinding import Checkpoint
 
 SLICE_ROWS = 1 << 17
 """Rows given to the engine at once: long enough to be fast, short enough to stay responsive."""

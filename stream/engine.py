@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,32 +18,17 @@ from flowtape.stream.execution import Lane, VenueRules
 from flowtape.stream.history import OrderHistory
 from flowtape.stream.inputs import InputKind, Inputs, tell
 from flowtape.stream.instrument import Instrument
-from flowtape.stream.ledger import Ledger, LedgerMark
+from flowtape.stream.ledger import Ledger
 from flowtape.stream.outputs import NO_BUBBLES, Columns, MarketOutputs
 from flowtape.stream.ports import Event, Gap, Rules
 from flowtape.stream.recording import Recording, SessionSink
 from flowtape.stream.records import ACCOUNT, Records
+from flowtape.stream.rewinding import Checkpoint, batch_of, show_again
 from flowtape.stream.strategy import Market, Orders, Strategy
 from flowtape.stream.trades import Trades
 from flowtape.stream.venue_rules import differences, in_words, rules_of
 from flowtape.stream.view import BUBBLES_KEPT, MarketView
 from flowtape.stream.waypoints import BubblesSoFar, Waypoint
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A place in a session that an engine can go back to."""
-
-    input: int
-    state: bytes
-    ledger: LedgerMark
-    strategy: Strategy | None
-    fills_seen: int
-    """Own fills told to the strategy."""
-    bubbles: tuple[Records, ...]
-    """Bubbles of each instrument not yet told to it."""
-    place: tuple[int, int]
-    """The last input that commands followed, and how many did."""
 
 
 class Engine:
@@ -387,35 +372,12 @@ class Engine:
     def recall(self, earlier: Checkpoint, pieces: Iterable[Columns]) -> None:
         """Show again what lies between an earlier checkpoint and the one just restored.
 
-        `pieces` are the trades between the two. Bubbles do not depend on orders, so no strategy
-        runs; nothing but the views changes.
+        `pieces` are the inputs between the two.
         """
-        kernel = make_kernel(self.instruments, self.config, BUBBLES_KEPT)
-        kernel.load_state(earlier.state)
-        first_input = earlier.input + 1
-        for piece in pieces:
-            for trades in piece.runs() if isinstance(piece, Inputs) else (piece,):
-                if isinstance(trades, Inputs) and trades.kind[0] != InputKind.TRADE:
-                    tell(kernel, trades.statement())
-                    first_input += 1
-                    continue
-                batch = self._batch_of(trades)
-                kernel.run_through(batch)
-                for one in self._outputs:
-                    one.recall(kernel, trades, first_input)
-                first_input += len(batch)
+        show_again(self.instruments, self.config, self._outputs, earlier, pieces)
 
     def _batch_of(self, trades: Columns) -> Batch:
-        # Only where nothing else needs every row do block extremes save reading them.
-        extremes = None if self.config.bars else getattr(trades, "extremes", None)
-        return Batch(
-            trades.ts_us,
-            trades.price_ticks,
-            trades.qty_lots,
-            trades.side,
-            None if len(self.instruments) == 1 else getattr(trades, "market", None),
-            extremes=None if extremes is None else extremes.as_tuple(),
-        )
+        return batch_of(trades, self.config, len(self.instruments))
 
     def bubbles_so_far(self) -> tuple[BubblesSoFar, ...]:
         """Return how many bubbles of each instrument closed, with those not yet told of."""

@@ -22,7 +22,7 @@ from typing import Self
 
 import numpy as np
 
-from flowtape.stream.chain import Chain, state_sha256
+from flowtape.stream.chain import Chain
 from flowtape.stream.checkpoints import (
     CheckpointKeeper,
     Standing,
@@ -387,16 +387,9 @@ class Session:
             blocks = int(np.searchsorted(links["stream_us"], ahead_of_us)) - 1
 
         def fits(one: Waypoint) -> bool:
-            if not 0 < one.block <= blocks or one.command_count > command_count:
-                return False
-            link = links[one.block - 1]
-            return (
-                (one.input, one.place, one.stream_us)
-                == (int(link["input"]), int(link["place"]), int(link["stream_us"]))
-                and one.chain == link["chain"].tobytes()
-                and state_sha256(one.block - 1, one.state) == link["state"].tobytes()
-                and (up_to is None or (one.input, one.place) <= up_to)
-            )
+            early = up_to is None or (one.input, one.place) <= up_to
+            known = one.block <= blocks and one.command_count <= command_count
+            return early and known and one.is_linked(links)
 
         return waypoints.newest(fits, bars=bars)
 

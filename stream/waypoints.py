@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from flowtape.stream.chain import state_sha256
 from flowtape.stream.ledger import Ledger, LedgerMark
 from flowtape.stream.records import BUBBLE, Records
 from flowtape.stream.running_hash import RunningHash
@@ -77,6 +78,18 @@ class Waypoint:
     mark: LedgerMark
     pieces: Mapping[str, Sequence[Records]]
     has_bars: bool
+
+    def is_linked(self, links: Records) -> bool:
+        """Tell whether it is what the link says that closed its last block."""
+        if not 0 < self.block <= len(links):
+            return False
+        link = links[self.block - 1]
+        place = int(link["input"]), int(link["place"]), int(link["stream_us"])
+        return (
+            (self.input, self.place, self.stream_us) == place
+            and self.chain == link["chain"].tobytes()
+            and state_sha256(self.block - 1, self.state) == link["state"].tobytes()
+        )
 
 
 class BlockEnd(Protocol):
