@@ -58,7 +58,7 @@ def watch(url: str, *words: str | Path) -> list[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> str:
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=180)
     assert process.returncode == 0, out
     return out
 
@@ -168,7 +168,7 @@ def test_a_watcher_that_was_left_goes_on_by_number(tmp_path: Path, left_by: sign
                 with pytest.raises(InputError, match=f"session {kept.name} goes on; stop it first"):
                     left_watching(kept.parent, theirs)
                 first.send_signal(left_by)
-                left, _ = first.communicate(timeout=60)
+                left, _ = first.communicate(timeout=180)
             with started(watch(url, *words, "--resume")) as second:
                 had = number("goes on behind input ([0-9,]+)$", next_line(second, "goes on behind"))
                 next_line(second, "watching BTCUSDT in session")
@@ -243,7 +243,7 @@ def test_a_session_that_went_through_nats_is_watched_later(run: Run, tmp_path: P
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 0, done.stderr
         url = found('flowtape watch "(nats://.*)"$', done.stdout)

@@ -276,6 +276,7 @@ def torture(root: Path, trades_count: int, kill_count: int, seed: int) -> Tally:
     return tally
 
 
+@pytest.mark.timeout(400)
 def test_killed_sessions_end_as_if_nothing_had_been(tmp_path: Path) -> None:
     tally = torture(tmp_path, 20_000, 50, seed=1)
     sys.stdout.write(tally.words())
