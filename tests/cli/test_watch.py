@@ -144,12 +144,20 @@ def number(pattern: str, text: str) -> int:
 
 def kept_bytes(home: Path) -> int:
     """Return how much a watcher has kept of inputs."""
-    return sum(path.stat().st_size for path in home.glob("*/*/inputs/*") if path.is_file())
+    return sum(path.stat().st_size for path in home.glob("*/*/inputs/**/*") if path.is_file())
+
+
+def until_kept(home: Path, least_bytes: int) -> None:
+    """Wait until a watcher has kept so much of inputs."""
+    end_s = time.monotonic() + 60
+    while kept_bytes(home) < least_bytes:
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("left_by", [signal.SIGINT, signal.SIGKILL])
 def test_a_watcher_that_was_left_goes_on_by_number(tmp_path: Path, left_by: signal.Signals) -> None:
-    with venue(speed=1.0) as server:
+    with venue(speed=0.2) as server:
         live = command(
             server, "live", "BTCUSDT", "--no-dashboard", "--home", tmp_path / "a", "--hub", "0"
         )
@@ -159,10 +167,7 @@ def test_a_watcher_that_was_left_goes_on_by_number(tmp_path: Path, left_by: sign
             words = ("--no-dashboard", "--home", tmp_path / "b")
             with started(watch(url, *words, "--record")) as first:
                 next_line(first, "watching BTCUSDT in session")
-                for _ in range(600):
-                    if kept_bytes(tmp_path / "b") > 4_000:
-                        break
-                    time.sleep(0.02)
+                until_kept(tmp_path / "b", 4_000)
                 (kept,) = (tmp_path / "b").glob("*/*")
                 theirs = json.loads((kept / "watched.json").read_text())["session"]
                 with pytest.raises(InputError, match=f"session {kept.name} goes on; stop it first"):
@@ -171,7 +176,9 @@ def test_a_watcher_that_was_left_goes_on_by_number(tmp_path: Path, left_by: sign
                 left, _ = first.communicate(timeout=180)
             with started(watch(url, *words, "--resume")) as second:
                 had = number("goes on behind input ([0-9,]+)$", next_line(second, "goes on behind"))
+                before = kept_bytes(tmp_path / "b")
                 next_line(second, "watching BTCUSDT in session")
+                until_kept(tmp_path / "b", before + 1)
                 session.send_signal(signal.SIGINT)
                 told = finished(session)
                 out = finished(second)
