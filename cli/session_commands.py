@@ -126,6 +126,10 @@ def _say(session: "Session", verdict: "Verdict", said: str, *, as_json: bool) ->
         f"session {session.id} {said}{until}: {verdict.input_count:,} inputs, "
         f"{verdict.command_count:,} commands, {verdict.block_count:,} blocks"
     )
+    if verdict.open_count:
+        typer.echo(
+            f"{verdict.open_count:,} more inputs are kept, in a block that is not closed yet"
+        )
     for gap in verdict.gaps:
         typer.echo(f"gap: {gap.symbol} {gap.from_id} to {gap.to_id} are missing")
     typer.echo(f"digest {verdict.digest}")

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from flowtape.stream.inputs import Inputs
     from flowtape.stream.session import Session
 
-_WATCHED = "watched.json"
-
 
 def note_watched(folder: Path, session_id: str) -> None:
     """Note which session one is kept of."""
+    from flowtape.replay.session_store import WATCHED
+
     text = json.dumps({"session": session_id}) + "\n"
-    (folder / _WATCHED).write_text(text, encoding="utf-8")
+    (folder / WATCHED).write_text(text, encoding="utf-8")
 
 
 def left_watching(root: Path, session_id: str) -> "Session":
@@ -54,7 +54,9 @@ def last_input(session: "Session", count: int) -> "Inputs | None":
 
 
 def _kept_of(root: Path, session_id: str) -> Iterator[Path]:
-    for path in sorted(root.glob(f"*/{_WATCHED}"), reverse=True):
+    from flowtape.replay.session_store import WATCHED
+
+    for path in sorted(root.glob(f"*/{WATCHED}"), reverse=True):
         with suppress(OSError, ValueError):
             if json.loads(path.read_text(encoding="utf-8")).get("session") == session_id:
                 yield path.parent

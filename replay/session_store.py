@@ -9,6 +9,9 @@ from flowtape.stream.session import Session, SessionError
 
 PREFIX_LEAST = 4
 
+WATCHED = "watched.json"
+"""In the folder of a session whose inputs are another one's, watched over a hub."""
+
 
 class SessionStore:
     """The sessions below a folder."""
@@ -35,6 +38,7 @@ class SessionStore:
                 genesis = session.genesis
                 named = [(one.symbol, one.market) for one in genesis.instruments]
                 own = named == [(symbol, market) for symbol in symbols] and not genesis.tapes
+                own &= not (folder / WATCHED).exists()
                 if own and genesis.parent is None and not session.ended:
                     if session.goes_on:
                         raise InputError(f"session {session.id} goes on; stop it first")

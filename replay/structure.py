@@ -3,7 +3,7 @@
 import itertools
 
 from flowtape.replay.session_rows import OpenTape, SessionRows
-from flowtape.replay.verifying import Comparer, Verdict, check_end
+from flowtape.replay.verifying import Comparer, Verdict, check_end, open_count
 from flowtape.stream.chain import Chain
 from flowtape.stream.commands import DiffersError
 from flowtape.stream.inputs import InputKind, Inputs
@@ -47,6 +47,7 @@ def check_structure(session: Session, open_tape: OpenTape) -> Verdict:
         digest=chain.value.hex(),
         block_count=comparer.block_count,
         input_count=at_input,
+        open_count=open_count(session, rows, at_input),
         command_count=len(commands),
         gaps=session.gaps(),
         ended=session.ended,

@@ -38,6 +38,7 @@ class Verdict:
         digest: hex of the newest link that was compared.
         block_count: links compared.
         input_count: inputs up to the newest of them.
+        open_count: own inputs behind that, in a block that no link closed yet.
         command_count: commands given again, or compared.
         gaps: missing aggregate ids, both inclusive, with the symbol they are of.
         ended: the session had ended; otherwise it was compared as far as its links reach.
@@ -47,6 +48,7 @@ class Verdict:
     digest: str
     block_count: int
     input_count: int
+    open_count: int
     command_count: int
     gaps: tuple[SymbolGap, ...]
     ended: bool
@@ -157,11 +159,17 @@ def verify(
         digest=chain.value.hex(),
         block_count=comparer.block_count,
         input_count=int(links["input"][comparer.block_count - 1]) if comparer.block_count else 0,
+        open_count=open_count(session, rows, last_input),
         command_count=len(given) if strategy is None else comparer.command_count,
         gaps=rows.gaps(genesis.instruments),
         ended=ended,
         difference=difference,
     )
+
+
+def open_count(session: Session, rows: SessionRows, last_input: int) -> int:
+    """Return how many own inputs of a session stand behind its last link."""
+    return 0 if session.genesis.tapes else max(0, len(rows) - last_input)
 
 
 def _check_missing(left: Records, last_input: int, comparer: Comparer, *, ended: bool) -> None:

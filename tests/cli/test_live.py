@@ -184,6 +184,9 @@ def test_a_recording_is_replayed_while_it_runs_and_after_it_was_killed(tmp_path:
     verified = flowtape("verify", folder)
     assert verified.returncode == 0
     assert "as far as it was kept" in verified.stdout
+    more = re.search(r"^([0-9,]+) more inputs are kept, in a block", verified.stdout, re.MULTILINE)
+    assert more is not None
+    assert int(more[1].replace(",", "")) >= len(ids)
 
 
 def test_live_with_a_strategy_is_a_session_that_verifies_and_runs_again(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from flowtape.cli.watch_keeping import left_watching, note_watched
+from flowtape.replay.session_store import SessionStore
 from flowtape.stream.errors import InputError
 from flowtape.stream.session import Session
 from tests.cli.conftest import Run
@@ -172,6 +173,8 @@ def test_a_watcher_that_was_left_goes_on_by_number(tmp_path: Path, left_by: sign
                 theirs = json.loads((kept / "watched.json").read_text())["session"]
                 with pytest.raises(InputError, match=f"session {kept.name} goes on; stop it first"):
                     left_watching(kept.parent, theirs)
+                with pytest.raises(InputError, match="no live session of spot/BTCUSDT"):
+                    SessionStore(kept.parent).left_live(["BTCUSDT"], "spot")
                 first.send_signal(left_by)
                 left, _ = first.communicate(timeout=180)
             with started(watch(url, *words, "--resume")) as second:
