@@ -224,9 +224,13 @@ def _sources(
     keeping: _Keeping,
 ) -> "list[BinanceSource]":
     from flowtape.connectors.binance.client import BinanceSource
+    from flowtape.connectors.binance.markets import market_api
+    from flowtape.connectors.binance.pacing import Allowance
     from flowtape.connectors.binance.source_types import SourceTimes
 
     left = keeping.left
+    # The venue counts what comes from an address, however many symbols it is for.
+    allowance = Allowance(market_api(market).weight_per_minute)
     times = SourceTimes(rules_s=max(common.parse_span_us(rules_every, "--rules-every") / 1e6, 0.1))
     names = [symbol.upper() for symbol in symbols]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -244,6 +248,7 @@ def _sources(
             dead_letters=keeping.notes.letter_of(name),
             instrument=None if left is None else left.genesis.instruments[number],
             rules_changed=keeping.notes.rules_of(name),
+            allowance=allowance,
         )
         for number, (name, last_id) in enumerate(
             zip(names, [None] * len(names) if left is None else left.last_ids(), strict=True)

@@ -25,7 +25,7 @@ from flowtape.connectors.binance.markets import (
     market_api,
     unknown_symbol,
 )
-from flowtape.connectors.binance.pacing import Backoff, Sleep
+from flowtape.connectors.binance.pacing import Allowance, Backoff, Sleep
 from flowtape.connectors.binance.rest import INVALID_SYMBOL, Listed, RestClient, RestError
 from flowtape.connectors.binance.sequencer import Sequencer, SequencerConfig, joined
 from flowtape.connectors.binance.source_types import SourceStatistics, SourceTimes
@@ -77,6 +77,7 @@ class BinanceSource:
         instrument: the one of a session that goes on; it is kept if its decimals still hold
             whatever the venue prints.
         rules_changed: called with the venue's rules of orders that changed, names and values.
+        allowance: what may be asked of the venue, for sources that share an address and a clock.
         rng: source of jitter in delays.
         clock_us: a steady clock in microseconds.
         sleep: how delays are waited for.
@@ -96,6 +97,7 @@ class BinanceSource:
         dead_letters: Callable[[DeadLetter], None] | None = None,
         instrument: Instrument | None = None,
         rules_changed: Callable[[dict[str, int]], None] | None = None,
+        allowance: Allowance | None = None,
         rng: random.Random | None = None,
         clock_us: Callable[[], int] = monotonic_us,
         sleep: Sleep = asyncio.sleep,
@@ -106,6 +108,7 @@ class BinanceSource:
         self._rng = rng or random.Random()
         self._clock_us = clock_us
         self._api = api
+        allowance = allowance or Allowance(api.weight_per_minute)
         self._rest = RestClient(
             api,
             base_url(rest_url or api.rest_url, ("http", "https"), "--rest-url"),
@@ -114,6 +117,7 @@ class BinanceSource:
             sleep=sleep,
             request_s=times.request_s,
             spare_urls=() if rest_url else api.spare_rest_urls,
+            allowance=allowance,
         )
         self._asker = Asker(self._rest, self._spawn, self._answer)
         stream_urls = [stream_url] if stream_url else [api.stream_url, *api.spare_stream_urls]
@@ -133,6 +137,7 @@ class BinanceSource:
                 ping_s=times.ping_s,
             ),
             times=KeepTimes(times.rotate_s, times.stable_s, times.retry_base_s, times.retry_cap_s),
+            attempts=allowance.connects,
             rng=self._rng,
             clock_us=clock_us,
             sleep=sleep,

@@ -14,9 +14,6 @@ from flowtape.stream.errors import SourceError
 FIRST_ATTEMPTS = 3
 """So many failures before the first connection ever stood are taken for a wrong address."""
 
-CONNECTS_PER_MINUTE = 20
-"""Binance cuts an address off after 300 attempts in five minutes; others may share it with us."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +38,7 @@ class LinkKeeper:
 
     A connection that is to be replaced is `retiring`: it stays until the one after it brings data
     and everything before its first trade is accounted for. Reports of `run_link` go through the
-    caller's inbox and come back to the methods.
+    caller's inbox and come back to the methods. Each one spends from `attempts`.
     """
 
     def __init__(
@@ -52,6 +49,7 @@ class LinkKeeper:
         *,
         link_times: LinkTimes,
         times: KeepTimes,
+        attempts: TokenBucket,
         rng: random.Random,
         clock_us: Callable[[], int],
         sleep: Sleep,
@@ -66,7 +64,7 @@ class LinkKeeper:
         self._sleep = sleep
         self._backoff = Backoff(times.retry_base_s, times.retry_cap_s, rng)
         self._links: dict[Link, asyncio.Task[None]] = {}
-        self._attempts = TokenBucket(CONNECTS_PER_MINUTE / 60, burst=CONNECTS_PER_MINUTE)
+        self._attempts = attempts
         self._free_us = 0
         self._ever_opened = False
         self.made_count = 0

@@ -7,6 +7,12 @@ Sleep = Callable[[float], Awaitable[None]]
 
 PAUSE_UNNAMED_S = 60.0
 
+OWN_SHARE = 0.5
+"""The part of the weight limit used; the rest is for whatever else runs behind the address."""
+
+CONNECTS_PER_MINUTE, CONNECTS_AT_ONCE = 36, 64
+"""Binance cuts an address off after 300 attempts in five minutes; others may share it with us."""
+
 
 class TokenBucket:
     """Spend request weight at a steady rate, with a small burst."""
@@ -25,6 +31,22 @@ class TokenBucket:
         self._filled_us = now_us
         self._tokens -= weight
         return max(0.0, -self._tokens / self._rate_per_s)
+
+
+class Allowance:
+    """What may be asked of a venue from one address, shared by all sources behind it.
+
+    Attributes:
+        weight: of queries.
+        connects: attempts to open a connection.
+        free_us: nothing is to be queried before this, by the clock of those who share it.
+    """
+
+    def __init__(self, weight_per_minute: int) -> None:
+        per_s = weight_per_minute * OWN_SHARE / 60
+        self.weight = TokenBucket(per_s, burst=6 * per_s)
+        self.connects = TokenBucket(CONNECTS_PER_MINUTE / 60, burst=CONNECTS_AT_ONCE)
+        self.free_us = 0
 
 
 class Backoff:

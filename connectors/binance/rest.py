@@ -27,7 +27,7 @@ from flowtape.connectors.binance.markets import (
     unknown_symbol,
 )
 from flowtape.connectors.binance.messages import ExchangeInfo, SymbolInfo
-from flowtape.connectors.binance.pacing import Backoff, Sleep, TokenBucket, pause_named_s
+from flowtape.connectors.binance.pacing import Allowance, Backoff, Sleep, pause_named_s
 from flowtape.connectors.binance.unreached import why_unreached
 from flowtape.stream.errors import SourceError
 from flowtape.stream.instrument import Instrument
@@ -35,9 +35,6 @@ from flowtape.stream.limits import TS_US_MAX
 
 PAGE_ROWS = 1_000
 INVALID_SYMBOL = -1121
-
-OWN_SHARE = 0.5
-"""The part of the weight limit used; the rest is for whatever else runs behind the address."""
 
 ALARM_SHARE = 0.8
 """Above this part of the limit, as the venue counts it, nothing is asked until the minute ends."""
@@ -88,7 +85,8 @@ class Listed:
 class RestClient:
     """Queries about one market; an async context manager that owns its HTTP session.
 
-    When a host does not answer, the next one of `spare_urls` is asked from then on.
+    When a host does not answer, the next one of `spare_urls` is asked from then on. Clients of one
+    `clock_us` may share an `allowance`.
     """
 
     def __init__(
@@ -101,6 +99,7 @@ class RestClient:
         sleep: Sleep = asyncio.sleep,
         request_s: float = 10.0,
         spare_urls: Sequence[str] = (),
+        allowance: Allowance | None = None,
     ) -> None:
         self._api = api
         self._base_urls = (base_url, *spare_urls)
@@ -109,10 +108,8 @@ class RestClient:
         self._rng = rng
         self._sleep = sleep
         self._request_s = request_s
-        per_s = api.weight_per_minute * OWN_SHARE / 60
-        self._bucket = TokenBucket(per_s, burst=6 * per_s)
+        self._allowance = allowance or Allowance(api.weight_per_minute)
         self._session: aiohttp.ClientSession | None = None
-        self._free_us = 0
 
     async def __aenter__(self) -> Self:
         headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if self._api.microseconds else {}
@@ -208,11 +205,10 @@ class RestClient:
         if self._session is None:
             raise RuntimeError("the REST client is not open")
         now_us = self._clock_us()
-        if now_us < self._free_us:
-            raise RestError(
-                f"{self._base_url} asked for a pause", pause_s=(self._free_us - now_us) / 1e6
-            )
-        wait_s = self._bucket.spend(weight, now_us)
+        free_us = self._allowance.free_us
+        if now_us < free_us:
+            raise RestError(f"{self._base_url} asked for a pause", pause_s=(free_us - now_us) / 1e6)
+        wait_s = self._allowance.weight.spend(weight, now_us)
         if wait_s > 0:
             await self._sleep(wait_s)
         base_url = self._base_url
@@ -256,7 +252,7 @@ class RestClient:
         text = f"{url} answered {status}: {said}"
         if status in (403, 418, 429):
             pause_s = pause_named_s(response.headers.get("Retry-After"))
-            self._free_us = max(self._free_us, self._clock_us() + int(pause_s * 1e6))
+            self._stand_still(pause_s)
             return RestError(text, pause_s=pause_s)
         transient = status >= 500 or status == 408
         return RestError(text, code=error.code if error else None, transient=transient)
@@ -268,5 +264,9 @@ class RestClient:
                 second = parsedate_to_datetime(response.headers.get("Date", "")).second
             except ValueError:
                 second = 0
-            self._free_us = self._clock_us() + (61 - second) * 1_000_000
+            self._stand_still(61 - second)
             _log.warning("request weight %s is near the limit; pausing until the minute ends", used)
+
+    def _stand_still(self, pause_s: float) -> None:
+        allowance = self._allowance
+        allowance.free_us = max(allowance.free_us, self._clock_us() + int(pause_s * 1e6))

@@ -14,6 +14,7 @@ from flowtape.connectors.binance.link import (
     run_link,
 )
 from flowtape.connectors.binance.links import KeepTimes, LinkKeeper
+from flowtape.connectors.binance.pacing import Allowance
 from flowtape.connectors.venue.connection import ConnectionRules
 from flowtape.connectors.venue.faults import Stall
 from flowtape.stream.errors import SourceError
@@ -34,6 +35,7 @@ class Bench:
             self.spawn,
             link_times=TIMES,
             times=KeepTimes(rotate_s=100.0, stable_s=30.0, retry_base_s=1.0, retry_cap_s=8.0),
+            attempts=Allowance(6_000).connects,
             rng=random.Random(4),
             clock_us=lambda: self.now_us,
             sleep=asyncio.sleep,
@@ -201,6 +203,7 @@ class Attempts:
             self.spawn,
             link_times=TIMES,
             times=KeepTimes(rotate_s=100.0, stable_s=30.0, retry_base_s=0.001, retry_cap_s=0.001),
+            attempts=Allowance(6_000).connects,
             rng=random.Random(4),
             clock_us=lambda: int(self.now_s * 1e6),
             sleep=sleep,
@@ -225,7 +228,7 @@ async def test_connections_are_tried_no_faster_than_the_venue_allows(monkeypatch
     await attempts.run(200)
     times = [at_s for at_s, _ in attempts.made]
     for i, at_s in enumerate(times):
-        assert sum(at_s <= other < at_s + 300 for other in times[i:]) <= 120
+        assert sum(at_s <= other < at_s + 300 for other in times[i:]) <= 250
     assert times[10] < 1.0, "a few attempts are quick"
 
 

@@ -4,6 +4,7 @@ import random
 import pytest
 
 from flowtape.connectors.binance.markets import SPOT, market_api
+from flowtape.connectors.binance.pacing import Allowance
 from flowtape.connectors.binance.rest import RestClient, RestError
 from flowtape.connectors.binance.rows import rows_of
 from flowtape.connectors.venue.faults import RestFault
@@ -214,3 +215,25 @@ async def test_where_no_host_answers_it_is_said_soon(two, sleeper):
     with pytest.raises(SourceError, match="cannot reach"):
         await two.instrument("BTCUSDT")
     assert sum(sleeper.slept) < 15.0
+
+
+async def test_clients_behind_one_address_share_what_they_may_ask(ask, instrument, sleeper):
+    allowance = Allowance(SPOT.weight_per_minute)
+    options = {"clock_us": sleeper.clock_us, "sleep": sleeper.sleep, "allowance": allowance}
+    async with (
+        RestClient(SPOT, ask.venue.rest_url, rng=random.Random(2), **options) as one,
+        RestClient(SPOT, ask.venue.rest_url, rng=random.Random(3), **options) as other,
+    ):
+        began_us, spent = sleeper.now_us, 0
+        for number in range(300):
+            spent += SPOT.agg_trades_weight
+            await (one, other)[number % 2].agg_trades(instrument, 1_000, 1)
+        minutes = (sleeper.now_us - began_us) / 60e6
+        # The burst is a tenth of what a minute gives.
+        assert spent <= SPOT.weight_per_minute / 2 * (minutes + 0.1) + SPOT.agg_trades_weight
+        ask.venue.inject(RestFault(429, retry_after_s=7))
+        with pytest.raises(RestError, match="429"):
+            await one.agg_trades(instrument, 1_000, 1)
+        with pytest.raises(RestError, match="asked for a pause") as caught:
+            await other.agg_trades(instrument, 1_000, 1)
+        assert caught.value.pause_s == 7.0
