@@ -59,7 +59,8 @@ machines:
 
 test: $(VENV)/.dev browser ## run the tests: Python, C kernel under sanitizers, Rust, browser
 	cargo test --quiet --workspace --exclude flowtape-py
-	$(PYTEST) -m 'not deep' -n auto --dist worksteal
+	$(PYTEST) -m 'not deep and not browser' -n auto --dist worksteal
+	$(PYTEST) -m 'browser and not deep'
 
 test-deep: $(VENV)/.dev browser machines clients ## run the slow checks too
 	HYPOTHESIS_PROFILE=deep $(PYTEST) --timeout 1800

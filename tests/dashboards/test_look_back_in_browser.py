@@ -63,20 +63,20 @@ def test_a_session_that_goes_on_is_looked_back_on(dashboard: Start, watch: Watch
 def test_bubbles_of_the_other_view_leave_the_glass(dashboard: Start, watch: Watch) -> None:
     board = dashboard(goes_on=True, at_s=1200, speed=1)
     screen = watch().open(board.url)
-    screen.until("!flowtape.screen.tiles.pending")
+    screen.until("flowtape.stats.snapshot().bubbles > 1000 && !flowtape.screen.tiles.pending")
+    buys = f"({COUNT_PIXELS})('{screen.page.evaluate('flowtape.screen.colours')['buy']}')"
+    screen.until(f"{buys} > 3000")
+    many = screen.page.evaluate(buys)
     generation = screen.page.evaluate("flowtape.screen.tiles.set.generation")
     board.feeder.seek(0)
     screen.until("flowtape.stats.snapshot().looking_back")
     board.feeder.pause()
     screen.until(f"flowtape.screen.tiles.set.generation > {generation}")
     screen.until("flowtape.stats.snapshot().bubbles < 200 && !flowtape.screen.tiles.pending")
-    screen.page.wait_for_timeout(400)
-    assert screen.stats()["bubbles"] < 200
-    colours = screen.page.evaluate("flowtape.screen.colours")
-    few = screen.page.evaluate(COUNT_PIXELS, colours["buy"])
+    screen.until(f"{buys} < {many / 2}", 20)
     board.feeder.to_now()
     screen.until("flowtape.stats.snapshot().bubbles > 1000 && !flowtape.screen.tiles.pending")
-    screen.until(f"({COUNT_PIXELS})('{colours['buy']}') > {2 * few}")
+    screen.until(f"{buys} > {many / 2}", 20)
     assert screen.errors == []
 
 
