@@ -93,7 +93,7 @@ def _hasty_clock(self: MarketClock, now_us: int) -> Clock | None:
 
 def _impatient(self: RestClient, *answer: Any) -> RestError:
     error = _failure(self, *answer)
-    error.pause_s, self._free_us = None, 0
+    error.pause_s, self._allowance.free_us = None, 0
     return error
 
 
